@@ -1,0 +1,96 @@
+# Two commands: `make book` builds and executes the book, `make test` tests everything.
+# Each does all set-up by itself; a second run repeats no work.
+
+VENV ?= .venv
+PYTHON ?= python3
+
+# One thread per process: the models are tiny, and two threads that share a
+# busy machine are slower than one.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+# Silences a debugger note of newer Pythons that would land on stderr.
+export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BUILT := _build/.built
+PAGES := _build/html/book/index.html
+
+PACKAGE := $(shell find lossderiv -name '*.py')
+BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*')
+CONFIG := _config.yml _toc.yml
+
+.PHONY: book test lab notebooks lint clean
+.DEFAULT_GOAL := book
+
+book: $(BUILT)
+	@echo
+	@echo "The book is ready. Open it in a browser, no server needed:"
+	@echo "    file://$(CURDIR)/$(PAGES)"
+
+test: $(INSTALLED) $(BUILT)
+	MPLBACKEND=Agg VENV=$(VENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lab: $(INSTALLED)
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@cp book/_ext/lab_settings.json $(VENV)/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab book
+
+notebooks: $(BUILT)
+	rm -rf _build/notebooks
+	mkdir -p _build/notebooks
+	cd _build/html/_sources && find . -name '*.ipynb' | tar cf - -T - \
+	    | tar xf - -C ../../notebooks
+	@echo
+	@echo "Executed notebooks (and, as *.to-run.ipynb, without outputs) are in"
+	@echo "    $(CURDIR)/_build/notebooks/book"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache
+	find lossderiv tests book benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- stamps -----------------------------------------------------------------
+
+# uv when it is there, else the standard tools. Importing the font manager once
+# builds matplotlib's font cache here, not on stderr in the first chapter.
+$(INSTALLED): requirements.txt pyproject.toml
+	@if command -v uv >/dev/null; then \
+	    set -ex; \
+	    test -x $(BIN)/python || uv venv --python $(PYTHON) $(VENV); \
+	    uv pip install --python $(BIN)/python -r requirements.txt; \
+	else \
+	    set -ex; \
+	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	    $(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt; \
+	fi
+	$(BIN)/python -c "import matplotlib.font_manager"
+	@touch $@
+
+# A page that left the table of contents, or a setting that changed, must not
+# leave traces in the output. Executed cells stay cached.
+_build/.fresh: $(CONFIG) $(INSTALLED)
+	rm -rf _build/html _build/.doctrees
+	@mkdir -p _build
+	@touch $@
+
+# LOSSDERIV_DATASET and its kin choose what the chapters run on: rewritten only
+# when they change, so that a change rebuilds the book.
+.PHONY: switches
+switches:
+	@mkdir -p _build
+	@env | grep '^LOSSDERIV_' | LC_ALL=C sort > _build/.switches.new || true
+	@cmp -s _build/.switches.new _build/.switches \
+	    || cp _build/.switches.new _build/.switches
+	@rm -f _build/.switches.new
+_build/.switches: switches ;
+
+# Sphinx does not warn twice about a page it has already read, so a failed
+# build forgets what it read: the next one fails for the same reason.
+$(BUILT): _build/.fresh _build/.switches $(PACKAGE) $(BOOK)
+	$(BIN)/jupyter-book build . -W --keep-going -n \
+	    || { rm -rf _build/.doctrees; exit 1; }
+	@touch $@

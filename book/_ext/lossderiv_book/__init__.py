@@ -1,0 +1,22 @@
+"""What this book needs beyond Jupyter Book, one idea per file.
+
+========================= ====================================================
+``cache_key``             an edit of the package executes the chapters again
+``mathjax``               formulas are typeset offline, from the file system
+``times``                 ``{runtime}`` and ``{readtime}``: measured, not typed
+``downloads``             each chapter as a notebook, with and without outputs
+``plain_markdown``        MyST Markdown -> the Markdown every notebook reads
+========================= ====================================================
+"""
+
+from __future__ import annotations
+
+from sphinx.application import Sphinx
+
+from . import cache_key, downloads, mathjax, times
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    for part in (cache_key, mathjax, times, downloads):
+        part.setup(app)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
