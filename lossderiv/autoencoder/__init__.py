@@ -1,0 +1,23 @@
+"""A training workflow to reuse: data in, autoencoder trained, pictures out.
+
+The chapters of the book share it, and a reader can carry it to the next assignment. It is a leaf:
+nothing else in the package imports it, and its loop takes any callable `loss(outputs, images)`.
+"""
+
+from lossderiv.autoencoder import plots
+from lossderiv.autoencoder.data import Data, device, load
+from lossderiv.autoencoder.fit import History, NonFiniteLoss, evaluate, train
+from lossderiv.autoencoder.models import Autoencoder, build
+
+__all__ = [
+    "Autoencoder",
+    "Data",
+    "History",
+    "NonFiniteLoss",
+    "build",
+    "device",
+    "evaluate",
+    "load",
+    "plots",
+    "train",
+]

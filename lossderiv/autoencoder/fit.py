@@ -1,0 +1,171 @@
+"""The training loop, once, in full view.
+
+`train` takes a model, data and any `loss(outputs, images)` in the manner of torch.nn: one made by
+`lossderiv.loss`, or `torch.nn.MSELoss()`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lossderiv.autoencoder.data import Data
+from lossderiv.autoencoder.models import Autoencoder
+from lossderiv.autoencoder.progress import Progress
+from lossderiv.errors import LossDerivError
+
+LossFunction = Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in one training run: one entry per epoch, in the unit of the loss."""
+
+    train: tuple[float, ...]
+    val: tuple[float, ...]
+    best_epoch: int
+    seconds: float
+    seed: int
+
+    @property
+    def best(self) -> float:
+        """The lowest validation loss, reached at the end of epoch `best_epoch` (from 1)."""
+        return self.val[self.best_epoch - 1]
+
+
+class NonFiniteLoss(LossDerivError):
+    """Training met a loss or a gradient that is infinite or not a number, and stopped."""
+
+
+def train(
+    model: Autoencoder,
+    data: Data,
+    loss: LossFunction,
+    *,
+    epochs: int,
+    batch: int = 128,
+    lr: float = 5e-3,
+    weight_decay: float = 1e-2,
+    seed: int = 0,
+    label: str | None = "training",
+) -> History:
+    """Train `model` in place, on the device of the data; return what happened.
+
+    AdamW with one cycle of the learning rate (up to `lr`, then down to nearly 0). At the end the
+    model carries the weights of the epoch with the lowest validation loss. The same seed gives
+    the same run. `label` stands before the progress bar; None trains in silence.
+
+    Raises `NonFiniteLoss` at the first loss or gradient that is not finite; the model then
+    carries its best weights so far.
+    """
+    model.to(data.train.device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    per_epoch = max(1, len(data.train) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=epochs * per_epoch)
+    show = Progress(label) if label is not None else lambda done, note: None
+    best, best_epoch, best_weights = float("inf"), 0, copy.deepcopy(model.state_dict())
+    train_curve, val_curve = [], []
+    started = time.perf_counter()
+
+    for epoch in range(1, epochs + 1):
+        model.train()
+        total = 0.0
+        for number, rows in enumerate(batches(len(data.train), batch, seed, epoch), start=1):
+            images = data.train[rows.to(data.train.device)]
+            value = loss(split(loss, model(images)), images)
+            optimiser.zero_grad()
+            value.backward()
+            if not healthy(value, model):
+                cause = blame(model)
+                model.load_state_dict(best_weights)
+                raise NonFiniteLoss(
+                    f"the loss is {value.item()} at step {(epoch - 1) * per_epoch + number} "
+                    f"(epoch {epoch}, batch {number} of {per_epoch}, training images "
+                    f"{rows[:5].tolist()} and {len(rows) - 5} more). {cause} The model is "
+                    f"back at its best weights (epoch {best_epoch}, validation loss {best:.4g}). "
+                    f"Look at those images, lower the learning rate ({lr:g}), or bound the output "
+                    "that runs away."
+                )
+            optimiser.step()
+            schedule.step()
+            total += value.item()
+
+        train_curve.append(total / per_epoch)
+        val_curve.append(evaluate(model, data.val, loss))
+        if not math.isfinite(val_curve[-1]):
+            model.load_state_dict(best_weights)
+            raise NonFiniteLoss(
+                f"the validation loss is {val_curve[-1]} after epoch {epoch}, while every training "
+                f"batch was finite. The model is back at its best weights (epoch {best_epoch}, "
+                f"validation loss {best:.4g}). Look for a validation image that is not a number or "
+                "lies outside the support of the likelihood."
+            )
+        if val_curve[-1] < best:
+            best, best_epoch = val_curve[-1], epoch
+            best_weights = copy.deepcopy(model.state_dict())
+        show(epoch / epochs, f"epoch {epoch}, validation loss {best:.4g} at best")
+
+    model.load_state_dict(best_weights)
+    model.eval()
+    seconds = time.perf_counter() - started
+    return History(tuple(train_curve), tuple(val_curve), best_epoch, seconds, seed)
+
+
+def batches(count: int, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
+    """Row numbers of each batch of one epoch: a function of seed and epoch, and of nothing else.
+
+    The incomplete batch at the end is left out; the next epoch shuffles afresh.
+    """
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+    order = torch.randperm(count, generator=generator)
+    batch = min(batch, count)
+    for start in range(0, count - batch + 1, batch):
+        yield order[start : start + batch]
+
+
+@torch.no_grad()
+def evaluate(model: Autoencoder, images: Tensor, loss: LossFunction, batch: int = 1000) -> float:
+    """The loss of `model` on `images`, averaged over all of them, in evaluation mode."""
+    model.eval()
+    total = 0.0
+    for part in images.split(batch):
+        total += loss(split(loss, model(part)), part).item() * len(part)
+    return total / len(images)
+
+
+def split(loss: LossFunction, raw: Tensor) -> Tensor | tuple[Tensor, ...]:
+    """The decoder's raw output in the form that `loss` takes.
+
+    A loss with several outputs per pixel says so in `loss.outputs`, and takes a tuple.
+    """
+    return loss.split(raw, dim=1) if len(getattr(loss, "outputs", "x")) > 1 else raw
+
+
+def healthy(value: Tensor, model: nn.Module) -> bool:
+    """Whether the loss and every gradient are finite."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return bool(torch.stack([t.isfinite().all() for t in (value, *gradients)]).all())
+
+
+def blame(model: nn.Module) -> str:
+    """Which parameter to look at, after a backward pass that was not `healthy`.
+
+    A parameter that is not finite, if there is one; else the first whose gradient is not, going
+    backwards from the loss as the gradient does.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            return f"The first parameter that is not finite is {name}."
+    for name, parameter in reversed(list(model.named_parameters())):
+        if parameter.grad is not None and not parameter.grad.isfinite().all():
+            return (
+                "All parameters are finite; going back from the loss, the first whose gradient is "
+                f"not is {name} (its largest weight is {parameter.abs().max().item():.3g})."
+            )
+    return "All parameters and gradients are finite; only the loss itself is not."
