@@ -1,0 +1,208 @@
+"""The judge: exact values and slopes of a textbook formula, independent of the package.
+
+A formula is evaluated once on *jets*: numbers that carry their gradient and Hessian along, in
+mpmath arithmetic. Precision starts at 80 digits (more where a logit makes probabilities tiny) and
+doubles until two runs agree to 40 digits. Nothing here is clever about cancellation: brute
+precision is the point, so that a formula can be written down as a textbook prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mpmath import mp, mpf
+
+START_DIGITS = 80
+AGREED_DIGITS = 40
+BELOW_EVERY_FLOAT = mpf(10) ** -400
+GIVE_UP_DIGITS = 20_000
+
+
+class Jet:
+    """A number with its gradient and Hessian with respect to the inputs of the formula."""
+
+    __slots__ = ("gradient", "hessian", "value")
+    __array_priority__ = 1_000
+
+    def __init__(self, value, gradient, hessian):
+        self.value, self.gradient, self.hessian = value, gradient, hessian
+
+    def through(self, f0, f1, f2) -> Jet:
+        """Chain rule: f(self), given f, f' and f'' at the value."""
+        slopes = self.gradient
+        return Jet(f0, slopes * f1, self.hessian * f1 + np.outer(slopes, slopes) * f2)
+
+    def __add__(self, other):
+        if not isinstance(other, Jet):
+            return Jet(self.value + other, self.gradient, self.hessian)
+        return Jet(
+            self.value + other.value, self.gradient + other.gradient, self.hessian + other.hessian
+        )
+
+    def __mul__(self, other):
+        if not isinstance(other, Jet):
+            other = mp.convert(other)
+            return Jet(self.value * other, self.gradient * other, self.hessian * other)
+        cross = np.outer(self.gradient, other.gradient)
+        return Jet(
+            self.value * other.value,
+            self.gradient * other.value + other.gradient * self.value,
+            self.hessian * other.value + other.hessian * self.value + cross + cross.T,
+        )
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __truediv__(self, other):
+        return self * reciprocal(other)
+
+    def __rtruediv__(self, other):
+        return reciprocal(self) * other
+
+    def __pow__(self, other):
+        if other == 2:
+            return self * self
+        return exp(log(self) * other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def value_of(u):
+    """The plain number inside a jet, or the number itself."""
+    return u.value if isinstance(u, Jet) else u
+
+
+def _lift(u, value: Callable, slopes: Callable):
+    """Apply a function to a jet or to a plain number; `slopes(v, f(v))` gives f' and f''."""
+    if not isinstance(u, Jet):
+        return value(mp.convert(u))
+    f0 = value(u.value)
+    return u.through(f0, *slopes(u.value, f0))
+
+
+def reciprocal(u):
+    return _lift(u, lambda v: 1 / v, lambda v, f: (-f * f, 2 * f**3))
+
+
+def exp(u):
+    return _lift(u, mp.exp, lambda v, f: (f, f))
+
+
+def log(u):
+    return _lift(u, mp.log, lambda v, f: (1 / v, -1 / v**2))
+
+
+def sqrt(u):
+    return _lift(u, mp.sqrt, lambda v, f: (1 / (2 * f), -1 / (4 * f * v)))
+
+
+def cos(u):
+    return _lift(u, mp.cos, lambda v, f: (-mp.sin(v), -f))
+
+
+def sinh(u):
+    return _lift(u, mp.sinh, lambda v, f: (mp.cosh(v), f))
+
+
+def cosh(u):
+    return _lift(u, mp.cosh, lambda v, f: (mp.sinh(v), f))
+
+
+def atanh(u):
+    return _lift(u, mp.atanh, lambda v, f: (1 / (1 - v * v), 2 * v / (1 - v * v) ** 2))
+
+
+def absolute(u):
+    return _lift(u, abs, lambda v, f: (mp.sign(v), mpf(0)))
+
+
+def sigmoid(u):
+    def slopes(v, p):
+        q = 1 / (1 + mp.exp(v))
+        return p * q, p * q * (q - p)
+
+    return _lift(u, lambda v: 1 / (1 + mp.exp(-v)), slopes)
+
+
+def lgamma(u):
+    return _lift(u, lambda v: mp.loggamma(v).real, lambda v, f: (mp.psi(0, v), mp.psi(1, v)))
+
+
+def log_bessel_i(order: int, u):
+    """log I_order(u): slope I_{n+1}/I_n + n/u, curvature by Bessel's equation."""
+
+    def slopes(v, f):
+        ratio = mp.besseli(order + 1, v) / mp.besseli(order, v) + order / v
+        return ratio, 1 + (mpf(order) / v) ** 2 - ratio / v - ratio**2
+
+    return _lift(u, lambda v: mp.log(mp.besseli(order, v)), slopes)
+
+
+def softmax(us: Sequence) -> list:
+    weights = [exp(u) for u in us]
+    total = sum(weights)
+    return [w / total for w in weights]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Exact value and gradient of one case, and the two sizes that an error is measured against."""
+
+    value: mpf
+    gradient: tuple[mpf, ...]
+    value_size: mpf
+    gradient_sizes: tuple[mpf, ...]
+
+
+def _evaluate(formula, inputs: Sequence[float], outputs: int) -> Truth:
+    """One run at the present precision."""
+    n = len(inputs)
+    zero, one = mpf(0), mpf(1)
+    seeds = np.full((n, n), zero, dtype=object)
+    np.fill_diagonal(seeds, one)
+    flat = np.full((n, n), zero, dtype=object)
+    jet, units = formula([Jet(mpf(v), seeds[i], flat) for i, v in enumerate(inputs)])
+    reach = [max(abs(mpf(v)), unit) for v, unit in zip(inputs, units, strict=True)]
+    value_size = abs(jet.value) + sum(r * abs(g) for r, g in zip(reach, jet.gradient, strict=True))
+    sizes = tuple(
+        abs(jet.gradient[i]) + sum(r * abs(h) for r, h in zip(reach, jet.hessian[i], strict=True))
+        for i in range(outputs)
+    )
+    return Truth(jet.value, tuple(jet.gradient[:outputs]), value_size, sizes)
+
+
+def _agree(a: mpf, b: mpf) -> bool:
+    size = max(abs(a), abs(b))
+    return size < BELOW_EVERY_FLOAT or abs(a - b) <= size * mpf(10) ** -AGREED_DIGITS
+
+
+def judge(formula, inputs: Sequence[float], outputs: int, extra_digits: int = 0) -> Truth:
+    """The truth at exactly these inputs; the first `outputs` of them are the raw outputs.
+
+    `formula` maps jets of the inputs to (negative log density, unit of each input). The size of a
+    value is |f| + sum_j max(|x_j|, u_j) |df/dx_j|, that of a slope the same with its own slopes.
+    """
+    digits = START_DIGITS + extra_digits
+    previous = None
+    while digits <= GIVE_UP_DIGITS:
+        with mp.workdps(digits):
+            truth = _evaluate(formula, inputs, outputs)
+            if previous is not None and all(
+                _agree(a, b)
+                for a, b in zip(
+                    (truth.value, *truth.gradient),
+                    (previous.value, *previous.gradient),
+                    strict=True,
+                )
+            ):
+                return truth
+        previous, digits = truth, 2 * digits
+    raise ArithmeticError(f"no agreement to {AGREED_DIGITS} digits at {inputs}")

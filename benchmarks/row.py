@@ -1,0 +1,187 @@
+"""What a row of the table is: one family's truth, its inputs and its counterparts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from mpmath import mp, mpf
+
+from benchmarks import judge
+from benchmarks.draws import Draw
+
+LOCATION, LOG, LOGIT, REAL, SOFTPLUS = "location", "log", "logit", "real", "softplus"
+CONTINUOUS_REAL, CONTINUOUS, DISCRETE, LABEL = "real", "continuous", "discrete", "label"
+
+DIGITS_BY_REACH = ((60, 0), (1e3, 450), (1e4, 4_400))
+
+INVERSE_LINKS: Mapping[str, Callable] = {
+    LOCATION: lambda eta: eta,
+    REAL: lambda eta: eta,
+    LOG: judge.exp,
+    LOGIT: judge.sigmoid,
+    SOFTPLUS: lambda eta: judge.log(1 + judge.exp(eta)),
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """One raw output: its kind (which fixes inverse link and unit), its width if a vector."""
+
+    name: str
+    kind: str
+    width: int | None = None
+
+
+def location(name: str = "mu", width: int | None = None) -> Output:
+    """The identity link; judged in units of the family's scale."""
+    return Output(name, LOCATION, width)
+
+
+def log_of(name: str, width: int | None = None) -> Output:
+    return Output(name, LOG, width)
+
+
+def logit_of(name: str = "p") -> Output:
+    return Output(name, LOGIT)
+
+
+def real(name: str, width: int | None = None) -> Output:
+    """The identity link, judged in units of 1."""
+    return Output(name, REAL, width)
+
+
+def logits_of(name: str, width: int) -> Output:
+    """Raw scores that a softmax turns into probabilities."""
+    return Output(name, "simplex", width)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One family, or one family with parameters fixed.
+
+    `nll(*theta, x)` is the textbook formula; `case(draw)` returns raw outputs and targets as two
+    flat tuples; `scale(*theta)` is the unit of locations and real targets, one number or one per
+    component. `twin(*eta)` is torch's distribution of the raw outputs; `peer(*eta, x)` the
+    torch.nn.functional loss, which leaves out `peer_offset(x)` of the exact negative log density.
+    Rows are made once and compare by identity.
+    """
+
+    name: str
+    outputs: tuple[Output, ...]
+    nll: Callable
+    case: Callable[[Draw], tuple[tuple[float, ...], tuple[float, ...]]]
+    family: str = ""
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    target: str = CONTINUOUS
+    target_width: int | None = None
+    scale: Callable = lambda *theta: mpf(1)
+    inside: Callable = lambda theta, x: True
+    smooth: Callable = lambda theta, x: True
+    twin: Callable | None = None
+    peer: Callable | None = None
+    peer_offset: Callable = lambda *x: mpf(0)
+    value_bound: float = 8.0
+    gradient_bound: float = 8.0
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def catalogue_name(self) -> str:
+        return self.family or self.name
+
+    @property
+    def count_outputs(self) -> int:
+        """How many raw numbers one event takes."""
+        return sum(output.width or 1 for output in self.outputs)
+
+    def theta(self, eta: list) -> list:
+        """Raw outputs, flat, to parameters: numbers, or lists for vector outputs."""
+        theta, at = [], 0
+        for output in self.outputs:
+            raw = eta[at : at + (output.width or 1)]
+            at += len(raw)
+            if output.kind == "simplex":
+                theta.append(judge.softmax(raw))
+                continue
+            value = [INVERSE_LINKS[output.kind](u) for u in raw]
+            theta.append(value if output.width else value[0])
+        return theta
+
+    def groups(self, flat) -> list:
+        """Columns of a (cases, raw numbers) tensor, grouped as the loss takes them."""
+        parts, at = [], 0
+        for output in self.outputs:
+            width = output.width or 1
+            parts.append(flat[:, at : at + width] if output.width else flat[:, at])
+            at += width
+        return parts
+
+    def units(self, theta: list) -> tuple[list, list]:
+        """The natural unit of every raw output and of every continuous target."""
+        scale = self.scale(*[judge_values(t) for t in theta])
+        component = (lambda i: scale[i]) if isinstance(scale, list) else (lambda i: scale)
+        raw = []
+        for output in self.outputs:
+            for i in range(output.width or 1):
+                raw.append(component(i) if output.kind == LOCATION else mpf(1))
+        if self.target not in (CONTINUOUS_REAL, CONTINUOUS):
+            return raw, []
+        wide = self.target_width or 1
+        return raw, [
+            component(i) if self.target == CONTINUOUS_REAL else mpf(0) for i in range(wide)
+        ]
+
+    def truth(self, eta: tuple[float, ...], x: tuple[float, ...]) -> judge.Truth:
+        """The exact negative log density and gradient at exactly these numbers."""
+        continuous = self.target in (CONTINUOUS_REAL, CONTINUOUS)
+        split = len(eta)
+
+        def formula(jets):
+            theta = self.theta(jets[:split])
+            target = jets[split:] if continuous else [mpf(v) for v in x]
+            raw_units, target_units = self.units(theta)
+            given = {k: v for k, v in self.fixed.items() if k in self._formula_names()}
+            found = self.nll(*theta, target if self.target_width else target[0], **given)
+            return found, raw_units + target_units
+
+        inputs = (*eta, *x) if continuous else eta
+        return judge.judge(formula, inputs, split, self.extra_digits(eta))
+
+    def _formula_names(self) -> tuple[str, ...]:
+        code = self.nll.__code__
+        return code.co_varnames[: code.co_argcount]
+
+    def extra_digits(self, eta: tuple[float, ...]) -> int:
+        """A probability of e^-1000 needs 435 digits before 1 - p means anything.
+
+        In few steps, because mpmath prepares constants anew at every precision.
+        """
+        at, furthest = 0, 0.0
+        for output in self.outputs:
+            width = output.width or 1
+            if output.kind in (LOGIT, REAL, SOFTPLUS):
+                furthest = max([furthest, *(abs(v) for v in eta[at : at + width])])
+            at += width
+        return next(digits for reach, digits in DIGITS_BY_REACH if furthest <= reach)
+
+    def possible(self, eta: tuple[float, ...], x: tuple[float, ...]) -> bool:
+        """Is this, after rounding, a point of the support where the loss has a slope?"""
+        with mp.workdps(80):
+            theta = self.theta([mpf(v) for v in eta])
+            target = [mpf(v) for v in x]
+            point = target if self.target_width else target[0]
+            return bool(self.inside(theta, point)) and bool(self.smooth(theta, point))
+
+
+def judge_values(theta):
+    """Plain numbers in place of jets."""
+    return [judge.value_of(t) for t in theta] if isinstance(theta, list) else judge.value_of(theta)
+
+
+def with_softplus(row: Row) -> Row:
+    """The same family with softplus in place of exp for every positive parameter."""
+    outputs = tuple(
+        replace(output, kind=SOFTPLUS) if output.kind == LOG else output for output in row.outputs
+    )
+    links = {output.name: "softplus" for output in row.outputs if output.kind == LOG}
+    return replace(row, name=f"{row.name}, softplus", outputs=outputs, links=links)
