@@ -2,8 +2,10 @@
 
 ========================= ====================================================
 ``cache_key``             an edit of the package executes the chapters again
+``chapter_numbers``       a chapter's number is the one in its file's name
 ``mathjax``               formulas are typeset offline, from the file system
 ``times``                 ``{runtime}`` and ``{readtime}``: measured, not typed
+``docstrings``            examples in docstrings get a heading
 ``downloads``             each chapter as a notebook, with and without outputs
 ``plain_markdown``        MyST Markdown -> the Markdown every notebook reads
 ========================= ====================================================
@@ -13,10 +15,10 @@ from __future__ import annotations
 
 from sphinx.application import Sphinx
 
-from . import cache_key, downloads, mathjax, times
+from . import cache_key, chapter_numbers, docstrings, downloads, mathjax, times
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    for part in (cache_key, mathjax, times, downloads):
+    for part in (cache_key, chapter_numbers, mathjax, times, docstrings, downloads):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

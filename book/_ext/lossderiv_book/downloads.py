@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import copy
 import mimetypes
+import re
 import zipfile
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -85,7 +86,10 @@ class PageNames:
         return f"Section {'.'.join(map(str, section))}" if section else label.replace("-", " ")
 
     def equation(self, label: str) -> str:
-        return str(self.app.env.get_domain("math").equations[label][1])
+        page, counted = self.app.env.get_domain("math").equations[label]
+        within = self.app.env.toc_fignumbers.get(page, {}).get("displaymath", {})
+        number = within.get(f"equation-{label}", (counted,))
+        return ".".join(map(str, number))
 
     def cite(self, key: str) -> str:
         citations = self.app.env.get_domain("cite").citations
@@ -97,8 +101,8 @@ class PageNames:
         cited = {target.key for ref in refs for target in ref.targets}
         entries = {c.key: c.formatted_entry for c in cite.citations if c.key in cited}
         return "\n".join(
-            f"- [{entries[key].label}] {entries[key].text.render(Backend())}"
-            for key in sorted(entries, key=lambda key: entries[key].label)
+            f"- [{entry.label}] {one_line(entry.text.render(Backend()))}"
+            for entry in sorted(entries.values(), key=lambda entry: entry.label)
         )
 
     def page_title(self, target: str) -> str:
@@ -127,6 +131,11 @@ class PageNames:
         data = base64.b64encode(located.read_bytes()).decode()
         self.attachments[located.name] = {kind: data}
         return f"attachment:{located.name}"
+
+
+def one_line(markdown: str) -> str:
+    """Without the line breaks and the needless backslashes of pybtex's Markdown."""
+    return re.sub(r"\\([.\-(){}])", r"\1", " ".join(markdown.split()))
 
 
 def glued_values(notebook: NotebookNode) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -78,7 +78,7 @@ def _blocks(lines: list[str], names: Names) -> Iterator[str]:
             block = "\n".join(indent + x if x else x for x in block.splitlines())
         elif ticks[0] == ":":
             block = "\n".join(_blocks(inside, names))
-        yield block
+        yield f"{block}\n"
         i = end + 1
     yield from _prose(prose, names)
 
@@ -146,6 +146,11 @@ def _folded(title: str) -> Callable[[Directive, Names], str]:
     return render
 
 
+def _solution(d: Directive, names: Names) -> str:
+    """Its argument is the label of the exercise, not a title."""
+    return _folded("Solution")(replace(d, argument=""), names)
+
+
 def _statement(kind: str) -> Callable[[Directive, Names], str]:
     """A theorem, definition or exercise: its kind and title in bold, then the text."""
 
@@ -209,8 +214,8 @@ DIRECTIVES: dict[str, Callable[[Directive, Names], str]] = {
     "epigraph": _quoted("Quotation"),
     "dropdown": _folded("Open"),
     "toggle": _folded("Open"),
-    "solution": _folded("Solution"),
-    "solution-start": _statement("Solution"),
+    "solution": _solution,
+    "solution-start": lambda d, names: "**Solution.**",
     "solution-end": _dropped,
     "exercise": _statement("Exercise"),
     "exercise-start": _statement("Exercise"),
@@ -326,23 +331,9 @@ ROLES: dict[str, Callable[[str, str, Names], str]] = {
     "runtime": lambda text, target, names: names.time("runtime", target),
     "readtime": lambda text, target, names: names.time("readtime", target),
     **dict.fromkeys(("cite", "cite:p", "cite:t", "cite:ps", "cite:ts"), _citation),
-    **dict.fromkeys(
-        (
-            "py:func",
-            "py:class",
-            "py:meth",
-            "py:mod",
-            "py:attr",
-            "py:obj",
-            "py:data",
-            "py:exc",
-            "func",
-            "class",
-            "meth",
-            "mod",
-            "attr",
-            "any",
-        ),
-        _as_code,
-    ),
+    **{
+        f"{domain}{kind}": _as_code
+        for domain in ("", "py:")
+        for kind in ("func", "class", "meth", "mod", "attr", "obj", "data", "exc", "any")
+    },
 }

@@ -1,0 +1,37 @@
+"""Docstrings as the package writes them: an example ends the docstring, without a heading.
+
+In the NumPy style, the ``>>>`` lines would belong to the section before them ("Raises"), so they
+get a heading of their own before napoleon reads the sections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+HEADING = ["Example", "-------", ""]
+
+
+def head_example(lines: list[str]) -> list[str]:
+    """The same lines, with a heading above a first example that follows another section.
+
+    >>> head_example(["Raises", "------", "ValueError", "    Bad.", "", ">>> 1"])[5:]
+    ['Example', '-------', '', '>>> 1']
+    """
+    first = next((i for i, line in enumerate(lines) if line.startswith(">>>")), None)
+    sections = any(line and set(line) == {"-"} for line in lines[:first])
+    if first is None or not sections or "Example" in lines[max(0, first - 3) : first]:
+        return lines
+    return [*lines[:first], *HEADING, *lines[first:]]
+
+
+def on_docstring(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    lines[:] = head_example(lines)
+
+
+def setup(app: Sphinx) -> None:
+    # napoleon listens at the default priority of 500.
+    app.connect("autodoc-process-docstring", on_docstring, priority=400)
