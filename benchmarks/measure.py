@@ -226,15 +226,10 @@ def peer(row: Row) -> Evaluate | None:
 
 
 def ours(row: Row, **options) -> Evaluate:
-    """The package's loss with constants kept, which is the exact negative log density."""
+    """The package's loss; with constants kept, the default here, the exact negative log density."""
     import lossderiv as ld
 
-    loss = ld.loss(
-        row.catalogue_name,
-        reduction="none",
-        constants="keep",
-        **({"links": dict(row.links)} if row.links else {}),
-        **row.fixed,
-        **options,
-    )
+    links = {"links": dict(row.links)} if row.links else {}
+    settings = {"reduction": "none", "constants": "keep"} | links | options
+    loss = ld.loss(row.catalogue_name, **settings, **row.fixed)
     return lambda eta, x: loss(tuple(eta) if len(eta) > 1 else eta[0], x)

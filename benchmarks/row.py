@@ -13,8 +13,6 @@ from benchmarks.draws import Draw
 LOCATION, LOG, LOGIT, REAL, SOFTPLUS = "location", "log", "logit", "real", "softplus"
 CONTINUOUS_REAL, CONTINUOUS, DISCRETE, LABEL = "real", "continuous", "discrete", "label"
 
-DIGITS_BY_REACH = ((60, 0), (1e3, 450), (1e4, 4_400))
-
 INVERSE_LINKS: Mapping[str, Callable] = {
     LOCATION: lambda eta: eta,
     REAL: lambda eta: eta,
@@ -83,6 +81,7 @@ class Row:
     peer_offset: Callable = lambda *x: mpf(0)
     value_bound: float = 8.0
     gradient_bound: float = 8.0
+    extra_digits: int = 0
     links: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -120,16 +119,24 @@ class Row:
         """The natural unit of every raw output and of every continuous target."""
         scale = self.scale(*[judge_values(t) for t in theta])
         component = (lambda i: scale[i]) if isinstance(scale, list) else (lambda i: scale)
-        raw = []
-        for output in self.outputs:
-            for i in range(output.width or 1):
-                raw.append(component(i) if output.kind == LOCATION else mpf(1))
+        raw = [
+            component(i) if output.kind == LOCATION else mpf(1)
+            for output in self.outputs
+            for i in range(output.width or 1)
+        ]
         if self.target not in (CONTINUOUS_REAL, CONTINUOUS):
             return raw, []
         wide = self.target_width or 1
         return raw, [
             component(i) if self.target == CONTINUOUS_REAL else mpf(0) for i in range(wide)
         ]
+
+    def nll_at(self, theta: list, x: list):
+        """The textbook formula with its fixed numbers filled in."""
+        code = self.nll.__code__
+        names = code.co_varnames[: code.co_argcount]
+        numbers = {name: v for name, v in self.fixed.items() if name in names}
+        return self.nll(*theta, list(x) if self.target_width else x[0], **numbers)
 
     def truth(self, eta: tuple[float, ...], x: tuple[float, ...]) -> judge.Truth:
         """The exact negative log density and gradient at exactly these numbers."""
@@ -140,36 +147,16 @@ class Row:
             theta = self.theta(jets[:split])
             target = jets[split:] if continuous else [mpf(v) for v in x]
             raw_units, target_units = self.units(theta)
-            given = {k: v for k, v in self.fixed.items() if k in self._formula_names()}
-            found = self.nll(*theta, target if self.target_width else target[0], **given)
-            return found, raw_units + target_units
+            return self.nll_at(theta, target), raw_units + target_units
 
         inputs = (*eta, *x) if continuous else eta
-        return judge.judge(formula, inputs, split, self.extra_digits(eta))
-
-    def _formula_names(self) -> tuple[str, ...]:
-        code = self.nll.__code__
-        return code.co_varnames[: code.co_argcount]
-
-    def extra_digits(self, eta: tuple[float, ...]) -> int:
-        """A probability of e^-1000 needs 435 digits before 1 - p means anything.
-
-        In few steps, because mpmath prepares constants anew at every precision.
-        """
-        at, furthest = 0, 0.0
-        for output in self.outputs:
-            width = output.width or 1
-            if output.kind in (LOGIT, REAL, SOFTPLUS):
-                furthest = max([furthest, *(abs(v) for v in eta[at : at + width])])
-            at += width
-        return next(digits for reach, digits in DIGITS_BY_REACH if furthest <= reach)
+        return judge.judge(formula, inputs, split, self.extra_digits)
 
     def possible(self, eta: tuple[float, ...], x: tuple[float, ...]) -> bool:
         """Is this, after rounding, a point of the support where the loss has a slope?"""
         with mp.workdps(80):
             theta = self.theta([mpf(v) for v in eta])
-            target = [mpf(v) for v in x]
-            point = target if self.target_width else target[0]
+            point = [mpf(v) for v in x] if self.target_width else mpf(x[0])
             return bool(self.inside(theta, point)) and bool(self.smooth(theta, point))
 
 

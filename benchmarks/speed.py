@@ -1,0 +1,234 @@
+"""Print how long forward and backward take, as ratios to torch's own loss.
+
+    python benchmarks/speed.py                    a minute or two
+    python benchmarks/speed.py --smoke            a few seconds, for CI
+    python benchmarks/speed.py --json speed.json
+
+Peers are torch.nn.functional's losses, or torch.distributions' `log_prob` (marked *). Every pair is
+measured in turn, ours and the peer alternating within one run, on one thread with reduction "mean";
+a ratio below 1 means ours is faster. Absolute times mean little on a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributions as D
+import torch.nn.functional as F
+
+SIZES = ((64, 64), (128, 784), (4096, 784))
+SMOKE_SIZES = ((64, 64),)
+CLASSES = 16
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Our loss and the loss it is timed against, on the same raw outputs and target."""
+
+    name: str
+    family: str
+    peer: Callable
+    target: str = "real"
+    outputs: int = 1
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+
+def minus_log_prob(distribution: Callable) -> Callable:
+    return lambda *args: -distribution(*args[:-1]).log_prob(args[-1]).mean()
+
+
+PAIRS = (
+    Pair("F.mse_loss", "normal", F.mse_loss, fixed={"sigma": 1}),
+    Pair("F.l1_loss", "laplace", F.l1_loss, fixed={"b": 1}),
+    Pair(
+        "F.binary_cross_entropy_with_logits",
+        "bernoulli",
+        F.binary_cross_entropy_with_logits,
+        target="binary",
+    ),
+    Pair(
+        "F.gaussian_nll_loss",
+        "normal",
+        lambda mu, s, x: F.gaussian_nll_loss(mu, x, (2 * s).exp()),
+        outputs=2,
+    ),
+    Pair("F.cross_entropy", "categorical", F.cross_entropy, target="label"),
+    Pair(
+        "F.poisson_nll_loss",
+        "poisson",
+        lambda eta, x: F.poisson_nll_loss(eta, x, log_input=True),
+        target="count",
+    ),
+    Pair(
+        "Normal*",
+        "normal",
+        minus_log_prob(lambda mu, s: D.Normal(mu, s.exp(), validate_args=False)),
+        outputs=2,
+    ),
+    Pair(
+        "Laplace*",
+        "laplace",
+        minus_log_prob(lambda mu, b: D.Laplace(mu, b.exp(), validate_args=False)),
+        outputs=2,
+    ),
+    Pair(
+        "ContinuousBernoulli*",
+        "continuous_bernoulli",
+        minus_log_prob(lambda eta: D.ContinuousBernoulli(logits=eta, validate_args=False)),
+        target="grey",
+    ),
+    Pair(
+        "StudentT*",
+        "student_t",
+        minus_log_prob(lambda m, s, v: D.StudentT(v.exp(), m, s.exp(), validate_args=False)),
+        outputs=3,
+    ),
+    Pair(
+        "NegativeBinomial*",
+        "negative_binomial",
+        minus_log_prob(
+            lambda m, a: D.NegativeBinomial((-a).exp(), logits=m + a, validate_args=False)
+        ),
+        target="count",
+        outputs=2,
+    ),
+    Pair(
+        "Beta*",
+        "beta",
+        minus_log_prob(lambda a, b: D.Beta(a.exp(), b.exp(), validate_args=False)),
+        target="open unit",
+        outputs=2,
+    ),
+    Pair(
+        "Gamma*",
+        "gamma",
+        minus_log_prob(lambda a, r: D.Gamma(a.exp(), r.exp(), validate_args=False)),
+        target="positive",
+        outputs=2,
+    ),
+)
+
+TARGETS: Mapping[str, Callable] = {
+    "real": lambda size, g: torch.randn(size, generator=g),
+    "binary": lambda size, g: torch.randint(0, 2, size, generator=g).float(),
+    "grey": lambda size, g: torch.rand(size, generator=g),
+    "open unit": lambda size, g: 0.01 + 0.98 * torch.rand(size, generator=g),
+    "positive": lambda size, g: torch.randn(size, generator=g).exp(),
+    "count": lambda size, g: torch.randint(0, 20, size, generator=g).float(),
+    "label": lambda size, g: torch.randint(0, CLASSES, size, generator=g),
+}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Our time over the peer's, one ratio a round."""
+
+    peer: str
+    family: str
+    size: tuple[int, ...]
+    minimum: float
+    median: float
+    maximum: float
+    rounds: int
+    repeats: int
+
+
+def inputs(pair: Pair, size: tuple[int, int]):
+    """Raw outputs that need a gradient, and a target; a class axis is split off the last axis."""
+    g = torch.Generator().manual_seed(0)
+    shape = (size[0] * size[1] // CLASSES, CLASSES) if pair.target == "label" else size
+    raw = [torch.randn(shape, generator=g).requires_grad_(True) for _ in range(pair.outputs)]
+    target = TARGETS[pair.target](shape[:-1] if pair.target == "label" else shape, g)
+    return raw, target
+
+
+def seconds(step: Callable[[], None], repeats: int) -> float:
+    started = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    return time.perf_counter() - started
+
+
+def stepper(loss: Callable, raw: Sequence[torch.Tensor], target: torch.Tensor) -> Callable:
+    """One forward and backward with fresh gradients."""
+
+    def step() -> None:
+        for eta in raw:
+            eta.grad = None
+        loss(*raw, target).backward()
+
+    return step
+
+
+def compare(pair: Pair, size: tuple[int, int], rounds: int, budget: float) -> Ratio:
+    """Alternate ours and the peer; one round of one of them takes about `budget` seconds."""
+    import lossderiv as ld
+
+    loss = ld.loss(pair.family, reduction="mean", **pair.fixed)
+    raw, target = inputs(pair, size)
+    ours = stepper(
+        (lambda *args: loss(args[:-1], args[-1])) if pair.outputs > 1 else loss, raw, target
+    )
+    peer = stepper(pair.peer, raw, target)
+    for step in (ours, peer, ours, peer):
+        step()
+    repeats = max(1, round(budget / max(seconds(peer, 3) / 3, 1e-6)))
+    ratios = []
+    for i in range(rounds):
+        first, second = (ours, peer) if i % 2 == 0 else (peer, ours)
+        a, b = seconds(first, repeats), seconds(second, repeats)
+        ratios.append(a / b if first is ours else b / a)
+    return Ratio(
+        pair.name,
+        pair.family,
+        size,
+        min(ratios),
+        statistics.median(ratios),
+        max(ratios),
+        rounds,
+        repeats,
+    )
+
+
+HEADER = f"{'family':22} {'against':36} {'size':>9} {'min':>6} {'median':>6} {'max':>6}"
+
+
+def line(r: Ratio) -> str:
+    size = "x".join(map(str, r.size))
+    return f"{r.family:22} {r.peer:36} {size:>9} {r.minimum:6.2f} {r.median:6.2f} {r.maximum:6.2f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    import lossderiv as ld
+
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="one small size, a few rounds")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the ratios there too")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    sizes, rounds, budget = (SMOKE_SIZES, 3, 0.01) if options.smoke else (SIZES, 15, 0.05)
+    available = set(ld.families())
+    print("forward + backward, our time over the peer's, 1 thread, measured in turn")
+    print(HEADER)
+    ratios = []
+    for pair in PAIRS:
+        if pair.family not in available:
+            continue
+        for size in sizes:
+            ratios.append(compare(pair, size, rounds, budget))
+            print(line(ratios[-1]), flush=True)
+    if options.json:
+        record = {"torch": torch.__version__, "ratios": [asdict(r) for r in ratios]}
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
