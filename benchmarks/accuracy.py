@@ -3,6 +3,7 @@
     python -m benchmarks.accuracy                     all rows, float32
     python -m benchmarks.accuracy --dtype float64 bfloat16 --family normal beta
     python -m benchmarks.accuracy --smoke             a few cases a row, for CI
+    python -m benchmarks.accuracy --hessian           second derivatives as well
     python -m benchmarks.accuracy --json accuracy.json
 
 The columns are those of `measure.Score`; lines with the worst inputs follow for every loss of ours
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -23,7 +25,17 @@ if __package__ in (None, ""):  # run as a file: let the siblings be found
 
 import torch
 
-from benchmarks.measure import DTYPES, Score, cases, ours, peer, score, twin
+from benchmarks.measure import (
+    DTYPES,
+    CurvatureScore,
+    Score,
+    cases,
+    ours,
+    peer,
+    score,
+    score_curvature,
+    twin,
+)
 from benchmarks.row import Row, with_softplus
 from benchmarks.rows import ROWS
 
@@ -46,6 +58,26 @@ def contestants(row: Row, available: frozenset[str]):
         yield PEER, peer(row), row.peer_offset
     if row.twin is not None:
         yield TWIN, twin(row), None
+
+
+def plain(record):
+    """Numbers that JSON can hold: an infinite error, from a result that is not finite, as null."""
+    if isinstance(record, dict):
+        return {key: plain(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [plain(value) for value in record]
+    return None if isinstance(record, float) and not math.isfinite(record) else record
+
+
+def measure_curvatures(
+    rows: Iterable[Row], dtypes: Sequence[str], counts: tuple[int, int], available: frozenset[str]
+) -> list[CurvatureScore]:
+    return [
+        score_curvature(row, who, evaluate, dtype, cases(row, dtype, *counts))
+        for row in rows
+        for dtype in dtypes
+        for who, evaluate, _ in contestants(row, available)
+    ]
 
 
 def measure_rows(
@@ -78,6 +110,19 @@ def line(s: Score) -> str:
         f"{s.row:34} {s.who:14} {s.cases:5} {f'{s.nonfinite_value}/{s.nonfinite_gradient}':>10}"
         f" {s.bad:4} {s.harm:4} {s.bad_moderate:4} {_nat(s.value_max):>9} {_nat(s.value_p99):>7}"
         f" {_nat(s.gradient_max):>9} {_nat(s.gradient_p99):>7}"
+    )
+
+
+CURVATURE_HEADER = (
+    f"{'family':34} {'loss':14} {'numbers':>7} {'nonfin':>6} {'bad':>4} {'harm':>4}"
+    f" {'max':>9} {'p99':>7}"
+)
+
+
+def curvature_line(s: CurvatureScore) -> str:
+    return (
+        f"{s.row:34} {s.who:14} {s.numbers:7} {s.nonfinite:6} {s.bad:4} {s.harm:4}"
+        f" {_nat(s.maximum):>9} {_nat(s.p99):>7}"
     )
 
 
@@ -130,12 +175,21 @@ def report(scores: Sequence[Score], rows: Sequence[Row], dtypes: Sequence[str]) 
                     )
 
 
+def report_curvatures(scores: Sequence[CurvatureScore], dtypes: Sequence[str]) -> None:
+    for dtype in dtypes:
+        print(f"\n{dtype}: Hessian diagonal by double backward\n{CURVATURE_HEADER}")
+        for s in scores:
+            if s.dtype == dtype:
+                print(curvature_line(s))
+
+
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dtype", nargs="+", choices=tuple(DTYPES), default=["float32"])
     parser.add_argument("--family", nargs="+", metavar="NAME", help="catalogue names; default: all")
     parser.add_argument("--softplus", action="store_true", help="softplus links for exp links")
     parser.add_argument("--smoke", action="store_true", help="a dozen cases a row")
+    parser.add_argument("--hessian", action="store_true", help="second derivatives as well")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the scores there too")
     return parser.parse_args(argv)
 
@@ -153,14 +207,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = SMOKE if options.smoke else FULL
     scores = measure_rows(rows, options.dtype, counts, our_families())
     report(scores, rows, options.dtype)
+    curvatures = []
+    if options.hessian:
+        curvatures = measure_curvatures(rows, options.dtype, counts, our_families())
+        report_curvatures(curvatures, options.dtype)
     print(f"\n{len(scores)} scores in {time.perf_counter() - started:.0f} s")
     if options.json:
         record = {
             "torch": torch.__version__,
             "cases_per_row": {"moderate": counts[0], "extreme": counts[1]},
             "scores": [s.record() for s in scores],
+            "curvatures": [s.record() for s in curvatures],
         }
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(plain(record), indent=1, allow_nan=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -169,29 +169,41 @@ def softmax(us: Sequence) -> list:
 
 @dataclass(frozen=True)
 class Truth:
-    """Exact value and gradient of one case, and the two sizes that an error is measured against."""
+    """Exact value and gradient of one case, and the sizes of their errors."""
 
     value: mpf
     gradient: tuple[mpf, ...]
     value_size: mpf
     gradient_sizes: tuple[mpf, ...]
 
+    @property
+    def numbers(self) -> tuple[mpf, ...]:
+        return (self.value, *self.gradient)
 
-def _evaluate(formula, inputs: Sequence[float], outputs: int) -> Truth:
-    """One run at the present precision."""
+
+@dataclass(frozen=True)
+class Curvature:
+    """The exact diagonal of the Hessian in the raw outputs, and the sizes of its errors."""
+
+    numbers: tuple[mpf, ...]
+    sizes: tuple[mpf, ...]
+
+
+Formula = Callable[[list], tuple]
+
+
+def _run(formula: Formula, inputs: Sequence[mpf]) -> tuple[Jet, list[mpf]]:
+    """The formula's jet at the present precision, and how far each input reaches: max(|x|, u)."""
     n = len(inputs)
-    zero, one = mpf(0), mpf(1)
-    seeds = np.full((n, n), zero, dtype=object)
-    np.fill_diagonal(seeds, one)
-    flat = np.full((n, n), zero, dtype=object)
-    jet, units = formula([Jet(mpf(v), seeds[i], flat) for i, v in enumerate(inputs)])
-    reach = [max(abs(mpf(v)), unit) for v, unit in zip(inputs, units, strict=True)]
-    value_size = abs(jet.value) + sum(r * abs(g) for r, g in zip(reach, jet.gradient, strict=True))
-    sizes = tuple(
-        abs(jet.gradient[i]) + sum(r * abs(h) for r, h in zip(reach, jet.hessian[i], strict=True))
-        for i in range(outputs)
-    )
-    return Truth(jet.value, tuple(jet.gradient[:outputs]), value_size, sizes)
+    seeds = np.full((n, n), mpf(0), dtype=object)
+    np.fill_diagonal(seeds, mpf(1))
+    flat = np.full((n, n), mpf(0), dtype=object)
+    jet, units = formula([Jet(v, seeds[i], flat) for i, v in enumerate(inputs)])
+    return jet, [max(abs(v), unit) for v, unit in zip(inputs, units, strict=True)]
+
+
+def _size(number: mpf, slopes: Sequence[mpf], reach: Sequence[mpf]) -> mpf:
+    return abs(number) + sum(r * abs(s) for r, s in zip(reach, slopes, strict=True))
 
 
 def _agree(a: mpf, b: mpf) -> bool:
@@ -199,25 +211,53 @@ def _agree(a: mpf, b: mpf) -> bool:
     return size < BELOW_EVERY_FLOAT or abs(a - b) <= size * mpf(10) ** -AGREED_DIGITS
 
 
-def judge(formula, inputs: Sequence[float], outputs: int, extra_digits: int = 0) -> Truth:
+def _until_agreed(find: Callable, inputs: Sequence[float], extra_digits: int):
+    """Run `find(inputs)` with ever more digits until two runs give the same numbers."""
+    digits, previous = START_DIGITS + extra_digits, None
+    while digits <= GIVE_UP_DIGITS:
+        with mp.workdps(digits):
+            found = find([mpf(v) for v in inputs])
+            if previous is not None and all(map(_agree, found.numbers, previous.numbers)):
+                return found
+        previous, digits = found, 2 * digits
+    raise ArithmeticError(f"no agreement to {AGREED_DIGITS} digits at {inputs}")
+
+
+def judge(formula: Formula, inputs: Sequence[float], outputs: int, extra_digits: int = 0) -> Truth:
     """The truth at exactly these inputs; the first `outputs` of them are the raw outputs.
 
     `formula` maps jets of the inputs to (negative log density, unit of each input). The size of a
     value is |f| + sum_j max(|x_j|, u_j) |df/dx_j|, that of a slope the same with its own slopes.
     """
-    digits = START_DIGITS + extra_digits
-    previous = None
-    while digits <= GIVE_UP_DIGITS:
-        with mp.workdps(digits):
-            truth = _evaluate(formula, inputs, outputs)
-            if previous is not None and all(
-                _agree(a, b)
-                for a, b in zip(
-                    (truth.value, *truth.gradient),
-                    (previous.value, *previous.gradient),
-                    strict=True,
-                )
-            ):
-                return truth
-        previous, digits = truth, 2 * digits
-    raise ArithmeticError(f"no agreement to {AGREED_DIGITS} digits at {inputs}")
+
+    def find(point: Sequence[mpf]) -> Truth:
+        jet, reach = _run(formula, point)
+        return Truth(
+            jet.value,
+            tuple(jet.gradient[:outputs]),
+            _size(jet.value, jet.gradient, reach),
+            tuple(_size(jet.gradient[i], jet.hessian[i], reach) for i in range(outputs)),
+        )
+
+    return _until_agreed(find, inputs, extra_digits)
+
+
+def judge_curvature(
+    formula: Formula, inputs: Sequence[float], outputs: int, extra_digits: int = 0
+) -> Curvature:
+    """The Hessian's diagonal; its own slopes, wanted to a few digits only, are differences."""
+
+    def find(point: Sequence[mpf]) -> Curvature:
+        jet, reach = _run(formula, point)
+        here = [jet.hessian[i, i] for i in range(outputs)]
+        spread = [abs(number) for number in here]
+        for j, r in enumerate(reach):
+            if r == 0:
+                continue
+            step = r * mpf(10) ** -30
+            near, _ = _run(formula, [v + step * (i == j) for i, v in enumerate(point)])
+            for i in range(outputs):
+                spread[i] += r * abs(near.hessian[i, i] - here[i]) / step
+        return Curvature(tuple(here), tuple(spread))
+
+    return _until_agreed(find, inputs, extra_digits)

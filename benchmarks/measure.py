@@ -20,7 +20,7 @@ import torch
 from mpmath import mp, mpf
 
 from benchmarks.draws import Draw
-from benchmarks.judge import Truth
+from benchmarks.judge import Curvature, Truth
 from benchmarks.row import LABEL, Row
 
 SEED = 20_240_607
@@ -83,9 +83,9 @@ def _round(values: Sequence[float], dtype: torch.dtype) -> tuple[float, ...]:
 
 
 def _representable(truth: Truth, dtype: torch.dtype) -> bool:
-    """No overflow in value or slope, before or after the sizes of the sums that make them."""
+    """No overflow in value or slope."""
     largest = mpf(torch.finfo(dtype).max)
-    return all(abs(q) < largest for q in (truth.value, *truth.gradient))
+    return all(abs(number) < largest for number in truth.numbers)
 
 
 @cache
@@ -202,6 +202,71 @@ def score(
         gradient_p99=_p99(gradient_nats),
         moderate_max=max(moderate_nats, default=0.0),
         soft_max=max(softs),
+        worst=tuple(offences[:keep_worst]),
+    )
+
+
+@dataclass(frozen=True)
+class CurvatureScore:
+    """One loss's Hessian diagonal on all cases of one row, where its truth is representable."""
+
+    row: str
+    who: str
+    dtype: str
+    numbers: int
+    nonfinite: int
+    bad: int
+    harm: int
+    maximum: float
+    p99: float
+    worst: tuple[Offence, ...]
+
+    def record(self) -> dict:
+        return asdict(self)
+
+
+@cache
+def curvatures(row: Row, batch: tuple[Case, ...]) -> tuple[Curvature, ...]:
+    """The exact Hessian diagonals of these cases."""
+    return tuple(row.curvature(case.eta, case.x) for case in batch)
+
+
+def score_curvature(
+    row: Row, who: str, evaluate: Evaluate, dtype: str, batch: tuple[Case, ...], keep_worst: int = 3
+) -> CurvatureScore:
+    """Measure the second derivatives that double backward gives."""
+    kind = DTYPES[dtype]
+    raw = torch.tensor([case.eta for case in batch], dtype=torch.float64).to(kind)
+    raw.requires_grad_(True)
+    values = evaluate(row.groups(raw), target_tensor(row, [case.x for case in batch], kind))
+    (gradient,) = torch.autograd.grad(values.sum(), raw, create_graph=True)
+    diagonal = []
+    for i in range(raw.shape[1]):
+        (slope,) = torch.autograd.grad(
+            gradient[:, i].sum(), raw, retain_graph=True, materialize_grads=True
+        )
+        diagonal.append(slope[:, i].double().tolist())
+    offences = []
+    largest = mpf(torch.finfo(kind).max)
+    for k, (case, truth) in enumerate(zip(batch, curvatures(row, batch), strict=True)):
+        for i, (true, size) in enumerate(zip(truth.numbers, truth.sizes, strict=True)):
+            if abs(true) < largest:
+                got = diagonal[i][k]
+                with mp.workdps(60):
+                    nat, soft = _nats(got, true, size, kind)
+                name = f"hessian[{i}, {i}]"
+                offences.append(Offence(name, case.eta, case.x, float(true), got, nat, soft))
+    offences.sort(key=lambda offence: -offence.nat)
+    return CurvatureScore(
+        row=row.name,
+        who=who,
+        dtype=dtype,
+        numbers=len(offences),
+        nonfinite=sum(not np.isfinite(o.got) for o in offences),
+        bad=sum(o.nat > LIMIT for o in offences),
+        harm=sum(o.soft > LIMIT for o in offences),
+        maximum=offences[0].nat,
+        p99=_p99([o.nat for o in offences]),
         worst=tuple(offences[:keep_worst]),
     )
 

@@ -140,6 +140,16 @@ class Row:
 
     def truth(self, eta: tuple[float, ...], x: tuple[float, ...]) -> judge.Truth:
         """The exact negative log density and gradient at exactly these numbers."""
+        formula, inputs = self._formula(eta, x)
+        return judge.judge(formula, inputs, len(eta), self.extra_digits)
+
+    def curvature(self, eta: tuple[float, ...], x: tuple[float, ...]) -> judge.Curvature:
+        """The exact diagonal of the Hessian at exactly these numbers."""
+        formula, inputs = self._formula(eta, x)
+        return judge.judge_curvature(formula, inputs, len(eta), self.extra_digits)
+
+    def _formula(self, eta: tuple[float, ...], x: tuple[float, ...]):
+        """What the judge evaluates, and its inputs: the raw outputs and a continuous target."""
         continuous = self.target in (CONTINUOUS_REAL, CONTINUOUS)
         split = len(eta)
 
@@ -149,8 +159,7 @@ class Row:
             raw_units, target_units = self.units(theta)
             return self.nll_at(theta, target), raw_units + target_units
 
-        inputs = (*eta, *x) if continuous else eta
-        return judge.judge(formula, inputs, split, self.extra_digits)
+        return formula, (*eta, *x) if continuous else eta
 
     def possible(self, eta: tuple[float, ...], x: tuple[float, ...]) -> bool:
         """Is this, after rounding, a point of the support where the loss has a slope?"""

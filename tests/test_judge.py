@@ -133,10 +133,13 @@ def test_slopes_and_sizes_are_those_of_the_values(row):
         reach = [max(abs(v), u) for v, u in zip(inputs, raw + target, strict=True)]
         slopes = [partial(*order(i)) for i in range(len(inputs))]
         value_size = abs(f(*inputs)) + sum(r * abs(s) for r, s in zip(reach, slopes, strict=True))
+        bend = partial(*order(0, 0))
         size = abs(slopes[0]) + sum(r * abs(partial(*order(0, j))) for j, r in enumerate(reach))
     assert abs(case.truth.value - f(*inputs)) < mpf("1e-14") * (1 + abs(case.truth.value))
     for found, expected in zip(case.truth.gradient, slopes[:split], strict=True):
         assert abs(found - expected) < mpf("1e-12") * (1 + abs(expected))
+    found = row.curvature(case.eta, case.x).numbers[0]
+    assert abs(found - bend) < mpf("1e-12") * (1 + abs(bend))
     assert float(case.truth.value_size) == pytest.approx(float(value_size), rel=1e-8)
     assert float(case.truth.gradient_sizes[0]) == pytest.approx(float(size), rel=1e-8, abs=1e-12)
 
