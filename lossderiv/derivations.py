@@ -1,0 +1,169 @@
+"""The front door to a derivation: a name, a function or a Density goes in."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+
+import sympy as sp
+
+from lossderiv.catalogue import FAMILIES
+from lossderiv.domains import LINKS, Logits, Real
+from lossderiv.errors import DensityError, ParameterError, UnknownNameError
+from lossderiv.rules import COMPUTING, READING
+from lossderiv.symbolic.derive import derive_nll
+from lossderiv.symbolic.records import Density, Derivation, Link
+from lossderiv.symbolic.trace import density_of
+
+
+def families() -> tuple[str, ...]:
+    """Names of the catalogue's densities, in teaching order.
+
+    >>> import lossderiv as ld
+    >>> ld.families()[:2]
+    ('normal', 'bernoulli')
+    """
+    return tuple(FAMILIES)
+
+
+def density(function: Callable) -> Density:
+    """Decorator: a function whose annotations are domains becomes a :class:`Density`.
+
+    The density goes the same road as the catalogue's: :func:`derive` integrates it first and
+    refuses one whose integral is not 1.
+
+    >>> import lossderiv as ld
+    >>> from sympy import exp
+    >>> @ld.density
+    ... def exponential(x: ld.NonNegative, rate: ld.Positive):
+    ...     "Waiting time until an event that comes at a constant rate."
+    ...     return rate * exp(-rate * x)
+    >>> ld.derive(exponential).loss
+    -eta_rate + x*exp(eta_rate)
+    """
+    return density_of(function)
+
+
+def derive(
+    of: str | Density | Derivation, *, links: Mapping[str, str] | None = None, **fixed: float
+) -> Derivation:
+    """Derive the loss of a density: the checked steps from ``p(x | theta)`` to the loss.
+
+    Parameters
+    ----------
+    of
+        A name from :func:`families`, or a :class:`Density` of your own (which is integrated first).
+    links
+        Parameter name -> link name, where the default link is not wanted: ``{"sigma": "softplus"}``.
+    **fixed
+        Values for parameters that are given instead of learned: ``sigma=1``.
+
+    Raises
+    ------
+    UnknownNameError, ParameterError, DensityError
+        For an unknown family or link, a parameter that does not exist, is missing or lies outside
+        its domain, and a density that does not integrate to one.
+
+    >>> import lossderiv as ld
+    >>> ld.derive("bernoulli").loss
+    -eta_p*x + softplus(eta_p)
+    """
+    if isinstance(of, Derivation):
+        if fixed or links:
+            raise ParameterError(
+                f"The derivation of {of.density.name} is finished: fix parameters and choose links "
+                "when deriving, as in derive('normal', sigma=1)."
+            )
+        return of
+    known = _find(of)
+    values = {name: _value(known, name, value) for name, value in fixed.items()}
+    if isinstance(of, Density):
+        known.check(**values)
+    chosen = _links(known, values, links or {})
+    outputs = {
+        n: Logits if known.parameters[n].shape == "simplex" else Real
+        for n in known.parameters
+        if n not in values
+    }
+    return derive_nll(known, values, chosen, outputs, READING, COMPUTING)
+
+
+def _find(of: str | Density) -> Density:
+    if isinstance(of, Density):
+        return of
+    if not isinstance(of, str):
+        raise DensityError(
+            f"Expected a family's name or a Density, not {type(of).__name__}. Decorate a function "
+            "with @lossderiv.density to make one."
+        )
+    if of not in FAMILIES:
+        near = difflib.get_close_matches(of, FAMILIES, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(FAMILIES)}."
+        raise UnknownNameError(
+            f"There is no family called {of!r}. {hint} lossderiv.families() lists them all; "
+            "@lossderiv.density makes one of your own."
+        )
+    return FAMILIES[of]
+
+
+def _value(known: Density, name: str, value: float) -> sp.Expr:
+    """A fixed value as an exact number: 0.1 means one tenth."""
+    if name not in known.parameters:
+        raise ParameterError(
+            f"{known.name} has no parameter {name!r}; its parameters are "
+            f"{', '.join(known.parameters)}. Links are given as links={{...}}."
+        )
+    domain = known.parameters[name]
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as problem:
+        raise ParameterError(
+            f"The value of {name} in {known.name} must be a number, not {value!r}. To learn "
+            f"{name}, leave it out."
+        ) from problem
+    if not (math.isfinite(number) and domain.contains(number)):
+        raise ParameterError(
+            f"{known.name} was given {name} = {value}, outside its domain "
+            f"({domain.describe().replace('x', name)}). Choose a value inside."
+        )
+    return sp.Integer(int(number)) if number == int(number) else sp.Rational(repr(number))
+
+
+def _links(known: Density, values: Mapping, chosen: Mapping[str, str]) -> dict[str, Link]:
+    for name in chosen:
+        if name not in known.parameters or name in values:
+            learned = [n for n in known.parameters if n not in values]
+            raise ParameterError(
+                f"A link was given for {name!r}, which is not a learned parameter of {known.name}; "
+                f"learned are {', '.join(learned)}."
+            )
+    found = {}
+    for name, domain in known.parameters.items():
+        if name in values:
+            continue
+        if name in chosen:
+            found[name] = _link(known, name, chosen[name])
+        elif domain.link is None:
+            raise ParameterError(
+                f"{known.name} needs a value for {name} ({domain.describe()}), which cannot be "
+                f"learned. Give it when deriving: derive({known.name!r}, {name}=...)."
+            )
+        else:
+            found[name] = domain.link
+    return found
+
+
+def _link(known: Density, name: str, chosen: str) -> Link:
+    if chosen not in LINKS:
+        near = difflib.get_close_matches(str(chosen), LINKS, n=2, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(LINKS)}."
+        raise UnknownNameError(f"There is no link called {chosen!r} (for {name}). {hint}")
+    link, domain = LINKS[chosen], known.parameters[name]
+    if link.onto != domain.name and domain.link is not link:
+        raise ParameterError(
+            f"The link {chosen!r} reaches {link.onto}, but {name} of {known.name} lives in "
+            f"{domain.describe()}. Choose one that stays inside: "
+            f"{', '.join(k for k, v in LINKS.items() if v.onto == domain.name) or 'none known'}."
+        )
+    return link

@@ -1,0 +1,189 @@
+"""TABLE of rules: the identities by which a loss becomes short, and then safe to compute.
+
+``READING`` leads to the loss that a person reads; ``COMPUTING`` leads from there to the form that
+a machine evaluates without losing digits. Each rule carries its own evidence and is tested for
+being true, needed, enough and modest.
+"""
+
+from __future__ import annotations
+
+from sympy import (
+    Abs,
+    IndexedBase,
+    KroneckerDelta,
+    Sum,
+    Symbol,
+    atanh,
+    exp,
+    log,
+    sign,
+    symbols,
+)
+
+from lossderiv.special import (
+    exprel_mean,
+    log1p,
+    log_exprel,
+    log_softplus,
+    logistic,
+    relu,
+    softplus,
+    softplus_pull,
+    step,
+)
+from lossderiv.symbolic.records import Rule
+from lossderiv.symbolic.vectors import ENTRY, RUNNING, LogSumExp, LogSumExpExcept, Placed
+
+a, b, c, t, u = symbols("a b c t u", real=True)
+eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
+picked = eta[index]
+all_scores = LogSumExp(eta[RUNNING], RUNNING)
+other_scores = LogSumExpExcept(eta[RUNNING] - picked, RUNNING, index)
+
+READING: tuple[Rule, ...] = (
+    Rule(
+        "log of a logistic",
+        find=log(logistic(u)),
+        give=-softplus(-u),
+        because="the logistic underflows to 0 while its log is still a modest number",
+        anchor={u: 0},
+        witness={u: -120.0},
+        spares=(log(u), log(1 + u)),
+    ),
+    Rule(
+        "log of one minus a logistic",
+        find=log(1 - logistic(u)),
+        give=-softplus(u),
+        because="one minus the logistic rounds to 0 long before its log is large",
+        anchor={u: 0},
+        witness={u: 30.0},
+        spares=(log(1 - u), log(1 + logistic(u))),
+    ),
+    Rule(
+        "one minus a logistic",
+        find=1 - logistic(u),
+        give=logistic(-u),
+        because="the logistic is symmetric, and the subtraction would lose its digits",
+        anchor={u: 0},
+        witness={u: 30.0},
+        spares=(1 - u, 2 - logistic(u)),
+    ),
+    Rule(
+        "log of a softplus",
+        find=log(softplus(u)),
+        give=log_softplus(u),
+        because="the softplus underflows to 0 where its log is just its argument",
+        anchor={u: 0},
+        witness={u: -120.0},
+        spares=(log(u), softplus(u)),
+    ),
+    Rule(
+        "slope of a log softplus",
+        find=logistic(u) / softplus(u),
+        give=softplus_pull(u),
+        because="both underflow together while their ratio tends to 1",
+        anchor={u: 0},
+        witness={u: -120.0},
+        spares=(1 / softplus(u), softplus(u) * logistic(u)),
+    ),
+    Rule(
+        "softplus and its mirror image",
+        find=a * softplus(-u) + b * softplus(u),
+        give=(a + b) * softplus(u) - a * u,
+        because="softplus(-u) = softplus(u) - u, so one softplus is enough",
+        anchor={a: 1, b: 1, u: 0},
+        witness=None,
+        spares=(a * softplus(u) + b * softplus(u), softplus(-u)),
+    ),
+    Rule(
+        "normaliser of the continuous Bernoulli",
+        find=log(atanh(1 - 2 * logistic(u)) / (1 - 2 * logistic(u))),
+        give=softplus(u) - log_exprel(u) - log(2),
+        because="in the logit the normaliser is log((e^u - 1)/u), which has a limit at 0",
+        anchor={u: 1},
+        witness={u: 30.0},
+        spares=(atanh(1 - 2 * logistic(u)), log(1 - 2 * logistic(u))),
+    ),
+    Rule(
+        "log of a sum of exponentials",
+        find=log(Sum(exp(eta[RUNNING]), RUNNING)),
+        give=all_scores,
+        because="the largest term is taken out before the exp, so nothing overflows",
+        anchor={},
+        witness={eta: (120.0, 0.0, -120.0), index: 0},
+        spares=(Sum(exp(eta[RUNNING]), RUNNING),),
+    ),
+    Rule(
+        "a number times its sign",
+        find=u * sign(u),
+        give=Abs(u),
+        because="that is what the absolute value is",
+        anchor={u: 1},
+        witness=None,
+        spares=(sign(u), Abs(u)),
+    ),
+)
+
+COMPUTING: tuple[Rule, ...] = (
+    Rule(
+        "softplus less a line",
+        find=softplus(u) - t * u,
+        give=relu(u) - t * u + log1p(exp(-Abs(u))),
+        because="for t = 1 and u = 20 the difference is 2e-9, but softplus(20) rounds to 20: "
+        "the straight parts cancel exactly when they are subtracted first",
+        anchor={t: 1, u: 1},
+        witness={t: 1.0, u: 20.0},
+        spares=(softplus(u), softplus(u) + 1),
+    ),
+    Rule(
+        "log exprel less a line",
+        find=log_exprel(u) - t * u,
+        give=relu(u) - t * u + log_exprel(-Abs(u)),
+        because="the straight parts cancel exactly when they are subtracted first",
+        anchor={t: 1, u: 1},
+        witness={t: 1.0, u: 1e8},
+        spares=(log_exprel(u), log_exprel(u) + 1),
+    ),
+    Rule(
+        "logistic less a target",
+        find=logistic(u) + t,
+        give=step(u) + t - sign(u) * exp(-Abs(u)) / (1 + exp(-Abs(u))),
+        because="for t = -1 and u = 20 the slope is -2e-9, but logistic(20) rounds to 1",
+        anchor={t: -1, u: 1},
+        witness={t: -1.0, u: 20.0},
+        spares=(logistic(u), t * logistic(u)),
+    ),
+    Rule(
+        "exprel mean less a target",
+        find=exprel_mean(u) + t,
+        give=step(u) + t - sign(u) * exprel_mean(-Abs(u)),
+        because="for t = -1 the slope is -1/u, but the mean itself rounds to 1",
+        anchor={t: -1, u: 1},
+        witness={t: -1.0, u: 1e8},
+        spares=(exprel_mean(u), t * exprel_mean(u)),
+    ),
+    Rule(
+        "all scores against one",
+        find=all_scores - picked,
+        give=softplus(other_scores),
+        because="when the target's score leads, the difference is a small number between two "
+        "large ones: leave the target out of the sum instead",
+        anchor={},
+        witness={eta: (60.0, 20.0, 0.0), index: 0},
+        spares=(all_scores, picked),
+    ),
+    Rule(
+        "softmax less one",
+        find=exp(eta[ENTRY] - all_scores) - KroneckerDelta(ENTRY, index),
+        give=Placed(
+            exp(eta[ENTRY] - picked - softplus(other_scores)),
+            ENTRY,
+            index,
+            -logistic(other_scores),
+        ),
+        because="at the target's own entry 1 - p is the weight of all the others",
+        anchor={},
+        witness={eta: (60.0, 20.0, 0.0), index: 0},
+        spares=(exp(eta[ENTRY] - all_scores), KroneckerDelta(ENTRY, index)),
+    ),
+)

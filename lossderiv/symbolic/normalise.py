@@ -1,0 +1,85 @@
+"""Does a density integrate to one? Quadrature or summation at several probed parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import mpmath as mp
+import sympy as sp
+
+from lossderiv.errors import DensityError, ParameterError
+from lossderiv.symbolic.probe import CLASS_COUNT, Formula
+from lossderiv.symbolic.records import Density
+from lossderiv.symbolic.vectors import CLASSES
+
+TOLERANCE = 1e-6
+PROBES = 3
+CHUNK = 64  # terms of an infinite sum are added in chunks until one adds nothing
+
+
+def check_density(density: Density, fixed: Mapping[str, object]) -> Mapping[str, float]:
+    """See :meth:`Density.check`."""
+    unknown = set(fixed) - set(density.parameters)
+    if unknown:
+        raise ParameterError(
+            f"{density.name} has no parameter {sorted(unknown)[0]!r}; "
+            f"it has {', '.join(density.parameters) or 'none'}."
+        )
+    found = {}
+    for k in range(PROBES):
+        point, label = _parameters(density, fixed, k)
+        found[label] = float(_total(density, point))
+    if any(not abs(z - 1) <= TOLERANCE for z in found.values()):
+        listed = "; ".join(f"Z = {z:.6g} at {label}" for label, z in found.items())
+        raise DensityError(
+            f"The density {density.name} does not integrate to 1 over its support "
+            f"({density.data.describe()}): {listed}. Divide the formula by its integral Z (which "
+            "may depend on the parameters), or correct the support."
+        )
+    return MappingProxyType(found)
+
+
+def _parameters(density: Density, fixed: Mapping[str, object], k: int):
+    point = {
+        density.symbols[name]: float(fixed[name])
+        if name in fixed
+        else domain.typical[(k + n) % len(domain.typical)]
+        for n, (name, domain) in enumerate(density.parameters.items())
+    }
+    label = ", ".join(f"{s} = {v}" for s, v in point.items()) or "no parameters"
+    return point, label
+
+
+def _total(density: Density, point: Mapping[sp.Expr, object]) -> mp.mpf:
+    x, data = density.variable, density.data
+    formula = Formula(density.formula)
+
+    def p(value):
+        return formula._once({**point, x: value, CLASSES: CLASS_COUNT})
+
+    with mp.workdps(20):
+        if data.shape == "category":
+            return mp.fsum(p(k) for k in range(CLASS_COUNT))
+        if data.integer:
+            return _sum(p, data.low, data.high)
+        return _integral(p, data.low, data.high, [v for v in point.values()])
+
+
+def _sum(p, low: float, high: float) -> mp.mpf:
+    total, start = mp.mpf(0), int(low)
+    while True:
+        stop = start + CHUNK if high == mp.inf else min(start + CHUNK, int(high) + 1)
+        part = mp.fsum(p(v) for v in range(start, stop))
+        total, start = total + part, stop
+        if start > high or (part < mp.mpf(10) ** -15 and total > 0) or start > 100 * CHUNK:
+            return total
+
+
+def _integral(p, low: float, high: float, special: list) -> mp.mpf:
+    """Quadrature split at the parameters' own values, where kinks sit, and at a few scales."""
+    inside = {v for v in special if isinstance(v, float | int) and low < v < high}
+    if low == -mp.inf or high == mp.inf:
+        base = [-100, -10, -3, -1, 0, 1, 3, 10, 100]
+        inside |= {float(v) for v in base if low < v < high}
+    return mp.quad(p, [mp.mpf(low), *sorted(inside), mp.mpf(high)])

@@ -1,0 +1,236 @@
+"""Derivations for people: LaTeX, a Markdown table, plain text for a terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sympy as sp
+from sympy.printing.latex import LatexPrinter
+from sympy.printing.str import StrPrinter
+
+from lossderiv.symbolic.records import Density, Derivation, Step
+
+# TeX for names that SymPy would set as plain letters.
+SPELLINGS = {
+    "lam": r"\lambda",
+    "rate": r"\lambda",
+    "concentration": r"\alpha",
+    "scale": r"\beta",
+}
+
+
+class _Tex(LatexPrinter):
+    """SymPy's LaTeX with logs written log, and the terms of a sum in reading order."""
+
+    def __init__(self):
+        super().__init__({"ln_notation": False, "fold_short_frac": False})
+
+    def _print_Symbol(self, expr, style="plain"):
+        head, _, tail = expr.name.partition("_")
+        if head == "eta" and tail:
+            return rf"\eta_{{{SPELLINGS.get(tail) or self._deal_with_super_sub(tail)}}}"
+        return SPELLINGS.get(expr.name) or super()._print_Symbol(expr)
+
+    def _print_Indexed(self, expr):
+        base = self._print_Symbol(expr.base.label)
+        index = ", ".join(self._print(i) for i in expr.indices)
+        return f"{base}[{index}]" if "_" in base else f"{base}_{{{index}}}"
+
+    def _print_Idx(self, expr):
+        return str(expr.label)
+
+    def _print_Sum(self, expr):
+        j = expr.variables[0]
+        return rf"\sum_{{{self._print(j)}}} {self._print(expr.function)}"
+
+    def _print_KroneckerDelta(self, expr, exp=None):
+        i, j = (self._print(a) for a in expr.args)
+        return rf"[{i} = {j}]"
+
+    def _print_Add(self, expr, order=None):
+        terms = in_reading_order(expr)
+        parts = [self._print(t) for t in terms]
+        joined = parts[0]
+        for part in parts[1:]:
+            joined += f" {part}" if part.startswith("-") else f" + {part}"
+        return joined
+
+
+class _Plain(StrPrinter):
+    """SymPy's plain text with the terms of a sum in reading order."""
+
+    def _print_Add(self, expr, order=None):
+        joined = ""
+        for term in in_reading_order(expr):
+            part = self._print(term)
+            if part.startswith("-"):
+                joined += f" - {part[1:]}" if joined else part
+            else:
+                joined += f" + {part}" if joined else part
+        return joined
+
+    def _print_Idx(self, expr):
+        return str(expr.label)
+
+    def _print_Sum(self, expr):
+        return f"sum_{expr.variables[0].label}({self._print(expr.function)})"
+
+    def _print_KroneckerDelta(self, expr):
+        i, j = (self._print(a) for a in expr.args)
+        return f"[{i} = {j}]"
+
+
+def in_reading_order(total: sp.Add) -> list[sp.Expr]:
+    """Terms of a sum as a person writes them: what is added before what is taken away."""
+
+    def key(term):
+        return (
+            term.could_extract_minus_sign(),
+            term.is_number and term != 1,
+            -_weight(term),
+            str(term),
+        )
+
+    return sorted(total.args, key=key)
+
+
+def _weight(term: sp.Expr) -> float:
+    """A bare 1 leads (1 - p); other terms go by size."""
+    return math.inf if term == 1 else term.count_ops()
+
+
+def tex(expr: sp.Expr) -> str:
+    """``expr`` as LaTeX."""
+    return _Tex().doprint(expr)
+
+
+def plain(expr: sp.Expr) -> str:
+    """``expr`` as plain text."""
+    return _Plain().doprint(expr)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a printed derivation."""
+
+    label: str
+    relation: str
+    left: sp.Expr | None
+    expr: sp.Expr
+    where: tuple[tuple[sp.Symbol, sp.Expr], ...]
+    reason: str
+
+
+SIGNS = {"=": "=", "constant": r"\overset{+c}{=}", "scale": r"\propto", "link": "=", "fix": "="}
+PLAIN_SIGNS = {"=": "=", "constant": "=+c", "scale": "~", "link": "=", "fix": "="}
+
+
+def lines(d: Derivation) -> Iterator[Line]:
+    """The rows of a derivation: density, each step, then the slope in each output."""
+    yield Line("density", "=", None, d.density.expr, d.density.where, first_sentence(d.density))
+    shown = d.density.where
+    for step in d.steps:
+        yield _line(step, shown)
+        shown = step.where
+    if d.evaluation:
+        for step in d.evaluation:
+            yield _line(step, shown, "to compute: ")
+    for name, steps in d.gradient_steps.items():
+        for step in steps:
+            yield _line(step, shown, f"slope in {name}: ")
+
+
+def _line(step: Step, shown, prefix: str = "") -> Line:
+    where = () if step.where == shown else step.where
+    reason = step.reason
+    return Line(prefix + step.rule, step.relation, step.before, step.after, where, reason)
+
+
+def first_sentence(density: Density) -> str:
+    """The first sentence of the density's docstring, or its domain in words."""
+    text = " ".join(density.doc.split())
+    return text.split(". ")[0].rstrip(".") if text else density.data.describe()
+
+
+def _head(line: Line, d: Derivation) -> str:
+    """The left-hand side that a line continues."""
+    if line.label == "density":
+        return rf"p({tex(d.density.variable)} \mid {_parameters(d)})"
+    if line.relation == "fix":
+        return rf"p({tex(d.density.variable)} \mid {_parameters(d)})"
+    if line.label.startswith("slope in "):
+        name = line.label.removeprefix("slope in ").split(":")[0]
+        symbol = d.symbols[name]
+        if isinstance(symbol, sp.IndexedBase):
+            symbol = symbol[sp.Symbol("i")]
+        return rf"\frac{{\partial \ell}}{{\partial {tex(symbol)}}}"
+    return r"-\log p" if line.label == "negative log-likelihood" else r"\ell"
+
+
+def _parameters(d: Derivation) -> str:
+    names = [s.label if isinstance(s, sp.IndexedBase) else s for s in d.density.symbols.values()]
+    return ", ".join(tex(n) for n in names)
+
+
+def _where_tex(where) -> str:
+    return r",\; ".join(rf"{tex(s)} = {tex(e)}" for s, e in where)
+
+
+def latex(d: Derivation) -> str:
+    """One ``aligned`` block, a row a step, without the reasons (which would not fit a page)."""
+    rows = []
+    for line in lines(d):
+        extra = rf",\quad {_where_tex(line.where)}" if line.where else ""
+        rows.append(f"{_head(line, d)} &{SIGNS[line.relation]} {tex(line.expr)}{extra}")
+    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def markdown(d: Derivation) -> str:
+    """A table *step, formula, reason*; each row says whether it was proven or checked."""
+    rows = ["| step | formula | reason |", "|---|---|---|"]
+    verdicts = ["", *_verdicts(d)]
+    for k, (line, verdict) in enumerate(zip(lines(d), verdicts, strict=True)):
+        formula = f"${_head(line, d)} {SIGNS[line.relation]} {_in_cell(tex(line.expr))}$"
+        if line.where:
+            formula += f"<br>where ${_in_cell(_where_tex(line.where))}$"
+        label = f"{k}. {line.label}" if k else line.label
+        mark = f" *({verdict})*" if verdict else ""
+        rows.append(f"| {label} | {formula} | {line.reason}{mark} |")
+    return "\n".join(rows)
+
+
+def _in_cell(formula: str) -> str:
+    """Bars that do not end a table cell."""
+    return formula.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+
+
+def _verdicts(d: Derivation) -> list[str]:
+    slopes = [s for steps in d.gradient_steps.values() for s in steps]
+    return [s.verdict for s in (*d.steps, *d.evaluation, *slopes)]
+
+
+def text(d: Derivation) -> str:
+    """Numbered steps for a terminal, 80 columns wide."""
+    given = ", ".join(f"{n} = {v}" for n, v in d.fixed.items())
+    title = f"{d.density.name}" + (f" with {given}" if given else "")
+    out = [title, "=" * len(title), ""]
+    for k, line in enumerate(lines(d)):
+        out.append(f"{k:>2}. {line.label}")
+        out += _wrapped(f"{PLAIN_SIGNS[line.relation]} {plain(line.expr)}", 6)
+        if line.where:
+            names = ", ".join(f"{s} = {plain(e)}" for s, e in line.where)
+            out += _wrapped(f"where {names}", 6)
+        out += _wrapped(f"({line.reason})", 4)
+    dropped = plain(d.dropped)
+    out += ["", *_wrapped(f"loss    {plain(d.open_loss)}", 0), f"dropped {dropped}"]
+    return "\n".join(out)
+
+
+def _wrapped(content: str, indent: int) -> list[str]:
+    pad = " " * indent
+    return textwrap.wrap(
+        content, 80, initial_indent=pad, subsequent_indent=pad + "  ", break_long_words=False
+    )
