@@ -50,13 +50,13 @@ def our_families() -> frozenset[str]:
     return frozenset(ld.families())
 
 
-def contestants(row: Row, available: frozenset[str]):
+def contestants(row: Row, dtype: str, available: frozenset[str]):
     """Who can be asked about this row: (name, loss, what its value leaves out)."""
     if row.catalogue_name in available:
         yield OURS, ours(row), None
     if row.peer is not None:
         yield PEER, peer(row), row.peer_offset
-    if row.twin is not None:
+    if row.twin is not None and dtype in row.twin_dtypes:
         yield TWIN, twin(row), None
 
 
@@ -76,7 +76,7 @@ def measure_curvatures(
         score_curvature(row, who, evaluate, dtype, cases(row, dtype, *counts))
         for row in rows
         for dtype in dtypes
-        for who, evaluate, _ in contestants(row, available)
+        for who, evaluate, _ in contestants(row, dtype, available)
     ]
 
 
@@ -87,7 +87,7 @@ def measure_rows(
     for row in rows:
         for dtype in dtypes:
             batch = cases(row, dtype, *counts)
-            for who, evaluate, offset in contestants(row, available):
+            for who, evaluate, offset in contestants(row, dtype, available):
                 given = {} if offset is None else {"offset": offset}
                 scores.append(score(row, who, evaluate, dtype, batch, **given))
     return scores

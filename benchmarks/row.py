@@ -77,6 +77,7 @@ class Row:
     inside: Callable = lambda theta, x: True
     smooth: Callable = lambda theta, x: True
     twin: Callable | None = None
+    twin_dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")
     peer: Callable | None = None
     peer_offset: Callable = lambda *x: mpf(0)
     value_bound: float = 8.0
@@ -175,9 +176,10 @@ def judge_values(theta):
 
 
 def with_softplus(row: Row) -> Row:
-    """The same family with softplus in place of exp for every positive parameter."""
+    """The same family with softplus in place of exp; torch has no counterpart of it."""
     outputs = tuple(
         replace(output, kind=SOFTPLUS) if output.kind == LOG else output for output in row.outputs
     )
     links = {output.name: "softplus" for output in row.outputs if output.kind == LOG}
-    return replace(row, name=f"{row.name}, softplus", outputs=outputs, links=links)
+    name = f"{row.name}, softplus"
+    return replace(row, name=name, outputs=outputs, links=links, twin=None, peer=None)
