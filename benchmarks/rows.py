@@ -64,9 +64,12 @@ def lgamma_offset(x):
     return mp.loggamma(x + 1).real
 
 
+def half_log_tau(x):
+    return mp.log(2 * mp.pi) / 2
+
+
 CUTPOINTS = (-2.0, -0.5, 0.5, 2.0)
 SECOND_IS_SCALE = {"scale": lambda mu, s, *rest: s}
-HALF_LOG_TAU = lambda x: mp.log(2 * mp.pi) / 2  # noqa: E731
 
 
 ROWS: tuple[Row, ...] = (
@@ -79,7 +82,7 @@ ROWS: tuple[Row, ...] = (
         target=CONTINUOUS_REAL,
         twin=lambda mu, s: D.Normal(mu, s.exp(), validate_args=False),
         peer=lambda mu, s, x: F.gaussian_nll_loss(mu, x, (2 * s).exp(), reduction="none"),
-        peer_offset=HALF_LOG_TAU,
+        peer_offset=half_log_tau,
         **SECOND_IS_SCALE,
     ),
     Row(
@@ -92,7 +95,7 @@ ROWS: tuple[Row, ...] = (
         target=CONTINUOUS_REAL,
         twin=lambda mu: D.Normal(mu, torch.ones_like(mu), validate_args=False),
         peer=lambda mu, x: F.mse_loss(mu, x, reduction="none") / 2,
-        peer_offset=HALF_LOG_TAU,
+        peer_offset=half_log_tau,
     ),
     Row(
         "laplace",

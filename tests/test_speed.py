@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import torch
+
 import lossderiv as ld
 from benchmarks import speed
 
@@ -35,18 +37,14 @@ def test_both_sides_of_a_pair_mean_the_same_loss():
             continue
         raw, target = speed.inputs(pair, (32, 32))
         loss = ld.loss(pair.family, **pair.fixed)
-        slopes = []
-        for value in (
-            loss(tuple(raw) if len(raw) > 1 else raw[0], target),
-            pair.peer(*raw, target),
-        ):
-            for eta in raw:
-                eta.grad = None
-            value.backward()
-            slopes.append([eta.grad.clone() for eta in raw])
+        ours = loss(tuple(raw) if len(raw) > 1 else raw[0], target)
+        peer = pair.peer(*raw, target)
+        slopes = [torch.autograd.grad(value, raw) for value in (ours, peer)]
         factor = sum(float((a * b).sum()) for a, b in zip(*slopes, strict=True)) / sum(
             float((a * a).sum()) for a in slopes[0]
         )
         assert factor > 0
-        for ours, peer in zip(*slopes, strict=True):
-            assert float((peer - factor * ours).abs().max()) < 1e-5 * float(peer.abs().max())
+        for mine, theirs in zip(*slopes, strict=True):
+            # float32, and the peers are the less accurate side
+            gap = (theirs - factor * mine).abs().max()
+            assert float(gap) < 1e-4 * float(theirs.abs().max()), pair.name
