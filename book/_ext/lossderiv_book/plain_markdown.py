@@ -196,6 +196,12 @@ def _literalinclude(d: Directive, names: Names) -> str:
     return f"```{d.options.get('language', 'python')}\n{names.file(d.argument)}\n```"
 
 
+def _autodoc(d: Directive, names: Names) -> str:
+    """Documentation drawn from docstrings: their names, for `help` to show the rest."""
+    found = re.findall(r"^\.\. auto\w+:: ([\w.]+)", d.body, re.MULTILINE)
+    return "\n".join(f"- `{name}`" for name in found)
+
+
 DIRECTIVES: dict[str, Callable[[Directive, Names], str]] = {
     "admonition": _quoted("Note"),
     "attention": _quoted("Attention"),
@@ -255,6 +261,7 @@ DIRECTIVES: dict[str, Callable[[Directive, Names], str]] = {
     "toctree": _dropped,
     "index": _dropped,
     "raw": _dropped,
+    "eval-rst": _autodoc,
 }
 
 
