@@ -15,7 +15,16 @@ from lossderiv.special import logistic, softplus
 from lossderiv.symbolic.records import Domain, Link
 from lossderiv.symbolic.vectors import RUNNING
 
-identity = Link("identity", lambda eta: eta, "Real", "any real number is allowed")
+
+def _itself(eta: sp.Expr) -> sp.Expr:
+    return eta
+
+
+def _softmax(eta: sp.Indexed) -> sp.Expr:
+    return sp.exp(eta) / sp.Sum(sp.exp(eta.base[RUNNING]), RUNNING)
+
+
+identity = Link("identity", _itself, "Real", "any real number is allowed")
 exponential = Link("exp", sp.exp, "Positive", "a positive number is the exp of a real one")
 softplus_link = Link(
     "softplus", softplus, "Positive", "a softplus is positive, and linear when large"
@@ -23,7 +32,7 @@ softplus_link = Link(
 logistic_link = Link("logistic", logistic, "Unit", "a probability is the logistic of a logit")
 softmax = Link(
     "softmax",
-    lambda eta: sp.exp(eta) / sp.Sum(sp.exp(eta.base[RUNNING]), RUNNING),
+    _softmax,
     "Simplex",
     "probabilities are exponentials, divided by their sum",
 )

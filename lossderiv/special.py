@@ -13,13 +13,17 @@ from lossderiv.symbolic.functions import Special, make_special
 ZERO = sp.Integer(0)
 
 
-def _horner(coefficients: list[sp.Rational], variable: str) -> str:
-    """The text of a polynomial, nested so that the smallest term is added first."""
-    *rest, last = [float(c) for c in coefficients]
-    text = repr(last)
-    for c in reversed(rest):
-        text = f"{c!r} + {variable} * ({text})"
-    return text
+def _taylor(coefficients: list[sp.Rational]) -> str:
+    """The text of a polynomial in ``s``, with as many terms as the number type can feel."""
+    numbers = "\n".join(f"        {float(c)!r}," for c in coefficients)
+    return f"""
+    coefficients = (
+{numbers}
+    )
+    count = len(coefficients) if s.dtype == torch.float64 else 6
+    series = torch.full_like(s, coefficients[count - 1])
+    for c in reversed(coefficients[: count - 1]):
+        series = c + s * series""".strip("\n")
 
 
 def _cumulants(order: int, count: int = 13) -> list[sp.Rational]:
@@ -95,10 +99,10 @@ def log_exprel(u):
     # log((exp(u) - 1) / u): an even series after u/2 near 0, expm1 of -|u| elsewhere
     near = torch.abs(u) < 1.5
     s = torch.where(near, u * u, 0.0)
-    series = s * ({_horner(_cumulants(0), "s")})
+{_taylor(_cumulants(0))}
     a = torch.where(near, 1.5, torch.abs(u))
     far = torch.relu(u) + torch.log(-torch.expm1(-a) / a)
-    return torch.where(near, 0.5 * u + series, far)
+    return torch.where(near, 0.5 * u + s * series, far)
 """,
 )
 
@@ -112,10 +116,10 @@ def exprel_mean(u):
     # mean of the density that exp(u x) makes on [0, 1]: 1/(1 - exp(-u)) - 1/u
     near = torch.abs(u) < 1.5
     s = torch.where(near, u * u, 0.0)
-    series = 0.5 + u * ({_horner(_cumulants(1), "s")})
+{_taylor(_cumulants(1))}
     a = torch.where(near, 1.5, torch.abs(u))
     far = 1.0 / a - 1.0 / torch.expm1(a)
-    return torch.where(near, series, torch.where(u > 0, 1.0 - far, far))
+    return torch.where(near, 0.5 + u * series, torch.where(u > 0, 1.0 - far, far))
 """,
 )
 
@@ -129,7 +133,7 @@ def exprel_variance(u):
     # variance of the density that exp(u x) makes on [0, 1]
     near = torch.abs(u) < 1.5
     s = torch.where(near, u * u, 0.0)
-    series = {_horner(_cumulants(2), "s")}
+{_taylor(_cumulants(2))}
     a = torch.where(near, 1.5, torch.abs(u))
     far = 1.0 / a**2 - torch.exp(-a) / torch.expm1(-a) ** 2
     return torch.where(near, series, far)

@@ -64,8 +64,9 @@ def make_special(
     spelling: str,
     tex: str = "",
     positive: bool | None = None,
+    home: str = "lossderiv.special",
 ) -> type[Special]:
-    """A new :class:`Special` with one slope for each argument."""
+    """A new :class:`Special` with one slope for each argument; ``home`` is the module it lives in."""
     members = {
         "meaning": staticmethod(meaning),
         "slopes": tuple(slopes),
@@ -73,6 +74,8 @@ def make_special(
         "tex": tex,
         "positive": positive,
         "nargs": len(slopes),
+        "__module__": home,
+        "__qualname__": name,
         "__doc__": f"See the row ``{name}`` of ``lossderiv/special.py``.",
     }
     return type(name, (Special,), members)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from lossderiv.symbolic.prove import Report, Verdict
 
 RELATIONS = ("=", "constant", "scale", "link", "fix", "limit")
+
+
+class _Picklable:
+    """Read-only mappings travel as plain dicts."""
+
+    def __reduce__(self):
+        values = (getattr(self, f.name) for f in fields(self))
+        return type(self), tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Domain:
+class Domain(_Picklable):
     """Where a number lives.
 
     ``assumptions`` are what SymPy may use, ``link`` is the default way from a raw output into the
@@ -85,7 +93,7 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Density:
+class Density(_Picklable):
     """A formula ``p(x | theta)`` with named intermediates.
 
     ``expr`` may use the names of ``where``; ``formula`` is the same with the names written out.
@@ -146,7 +154,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(_Picklable):
     """What the symbols of a derivation are: the domain of each, and which are raw outputs."""
 
     domains: Mapping[sp.Expr, Domain]
@@ -173,7 +181,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Derivation:
+class Derivation(_Picklable):
     """A density and the checked steps from it to the loss that a decoder's outputs minimise.
 
     ``nll`` is exact and in the parameters; ``loss`` is in the raw outputs, and

@@ -1,0 +1,297 @@
+"""A derivation as differentiable torch functions.
+
+Three tiers compute the same expressions. *Eager*: one generated kernel computes loss and gradient
+in place, in the forward pass. *Transformed* (``torch.func``, forward mode, double backward): a
+tower of nodes, each an expression whose derivatives are derived symbolically when first asked for.
+*Traced* (``torch.compile``): the readable source, with its gradient as the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import sympy as sp
+import torch
+
+from lossderiv.codegen.inplace import kernel_text
+from lossderiv.codegen.printer import TorchPrinter, torch_text
+from lossderiv.codegen.share import share
+from lossderiv.symbolic.derive import slope
+from lossderiv.symbolic.records import Derivation
+from lossderiv.symbolic.stabilise import stabilise
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+def torch_function(
+    arguments: list[str], exprs: tuple[sp.Expr, ...], where
+) -> Callable[..., Tensors]:
+    """``sympy.lambdify`` with our printer: the expressions as one torch function.
+
+    ``inspect.getsource`` of the result shows its code.
+    """
+    printer = TorchPrinter()
+    assignments, results = share(exprs, where)
+    # Text first, because a name must be known to be curved before a sum that uses it is ordered.
+    lines = [(s, sp.Symbol(printer.assign(s, e).partition(" = ")[2])) for s, e in assignments]
+    texts = [sp.Symbol(torch_text(e, printer)) for e in results]
+    names = [sp.Symbol(a) for a in arguments]
+    return sp.lambdify(
+        names,
+        texts,
+        modules=[_helpers(printer.used)],
+        printer=_Verbatim(),
+        cse=lambda _: (lines, texts),
+    )
+
+
+class _Verbatim(TorchPrinter):
+    """Prints the ready-made text that :func:`torch_function` hands over."""
+
+    def doprint(self, expr, assign_to=None):
+        if isinstance(expr, list | tuple):
+            return "(" + ", ".join(str(e) for e in expr) + ",)"
+        return str(expr)
+
+
+def _helpers(texts: dict[str, str]) -> dict[str, object]:
+    """The special functions' own text, executed once into a namespace."""
+    space: dict[str, object] = {"torch": torch}
+    for name, text in texts.items():
+        exec(compile(text, f"<special function {name}>", "exec"), space)
+    return space
+
+
+class Node:
+    """An expression in the raw outputs and the target, differentiable to any order.
+
+    The derivative in an input is another node, derived symbolically and stabilised by the same
+    rules. Where an expression has no better derivative than its spelling's own, ``direct`` is
+    true and torch differentiates the spelling.
+    """
+
+    def __init__(self, expr: sp.Expr, derivation: Derivation):
+        self.expr = expr
+        self.derivation = derivation
+        self._partials: dict[int, Node | None] = {}
+
+    @cached_property
+    def inputs(self) -> list[str]:
+        d = self.derivation
+        return [*d.outputs, str(d.density.variable)]
+
+    @cached_property
+    def function(self) -> Callable[..., Tensors]:
+        d = self.derivation
+        steps = stabilise(self.expr, d.computing, d.context, d.where)
+        kernel = steps[-1].after if steps else self.expr
+        return torch_function(self.inputs, (kernel,), d.where)
+
+    def partial(self, k: int) -> Node | None:
+        """The derivative in input ``k``; ``None`` where it is zero."""
+        if k not in self._partials:
+            d = self.derivation
+            by = [*d.context.outputs, d.density.variable][k]
+            raw = slope(self.expr, by, d.where)
+            steps = stabilise(raw, d.reading, d.context, d.where)
+            expr = steps[-1].after if steps else raw
+            self._partials[k] = None if expr == 0 else Node(expr, d)
+        return self._partials[k]
+
+    @cached_property
+    def direct(self) -> bool:
+        """Whether torch must differentiate the spelling: some function has no slope of its own."""
+        try:
+            return bool(self.expr.atoms(sp.IndexedBase)) or self.partial(0) is False
+        except sp.core.function.ArgumentIndexError:
+            return True
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        if self.expr.is_number:
+            return torch.full_like(inputs[0], float(self.expr.evalf(30)))
+        if self.direct:
+            return self.function(*inputs)[0]
+        return _Smooth.apply(self, *inputs)
+
+
+class _Smooth(torch.autograd.Function):
+    """A node under torch's transforms: backward, forward mode and vmap."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(node: Node, *inputs: torch.Tensor) -> torch.Tensor:
+        return node.function(*inputs)[0]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.node = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor):
+        inputs, slopes = ctx.saved_tensors, []
+        for k, wanted in enumerate(ctx.needs_input_grad[1:]):
+            part = ctx.node.partial(k) if wanted else None
+            slopes.append(None if part is None else grad * part(*inputs))
+        return (None, *slopes)
+
+    @staticmethod
+    def jvp(ctx, _, *tangents: torch.Tensor | None) -> torch.Tensor:
+        inputs = ctx.saved_tensors
+        total = torch.zeros_like(inputs[0])
+        for k, tangent in enumerate(tangents):
+            part = None if tangent is None else ctx.node.partial(k)
+            if part is not None:
+                total = total + tangent * part(*inputs)
+        return total
+
+
+class Program:
+    """Everything that one derivation compiles to; built when first needed."""
+
+    def __init__(self, derivation: Derivation):
+        self.derivation = derivation
+        self.inputs = [*derivation.outputs, str(derivation.density.variable)]
+        self.is_vector = any(isinstance(o, sp.IndexedBase) for o in derivation.context.outputs)
+        self._kernels: dict[tuple[bool, bool], Callable[..., Tensors]] = {}
+
+    @cached_property
+    def node(self) -> Node:
+        """The loss as the root of the tower."""
+        return Node(self.derivation.open_loss, self.derivation)
+
+    @cached_property
+    def value(self) -> Callable[..., Tensors]:
+        """``(*outputs, x) -> (loss of each element,)``."""
+        return torch_function(self.inputs, (self.derivation.kernel,), self.derivation.where)
+
+    @cached_property
+    def gradient(self) -> Callable[..., Tensors]:
+        """``(*outputs, x) -> slopes``."""
+        d = self.derivation
+        return torch_function(self.inputs, tuple(d.gradient_kernel.values()), d.where)
+
+    @cached_property
+    def both(self) -> Callable[..., Tensors]:
+        """``(*outputs, x) -> (loss of each element, *slopes)``."""
+        d = self.derivation
+        return torch_function(self.inputs, (d.kernel, *d.gradient_kernel.values()), d.where)
+
+    @cached_property
+    def dropped(self) -> Callable[..., Tensors]:
+        """``(*outputs, x) -> (dropped constant,)``, a number or one for each element."""
+        return torch_function(self.inputs, (self.derivation.dropped,), ())
+
+    def kernel(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
+        """The in-place kernel: see :func:`lossderiv.codegen.inplace.kernel_text`."""
+        key = (reduced, gradients)
+        if key not in self._kernels:
+            self._kernels[key] = self._build(reduced, gradients)
+        return self._kernels[key]
+
+    def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
+        if self.is_vector:
+            return self._vector_kernel(reduced, gradients)
+        d = self.derivation
+        slopes = list(d.gradient_kernel.values()) if gradients else []
+        text, used = kernel_text("kernel", d.kernel, slopes, self.inputs, d.where, reduced)
+        space = _helpers(used)
+        exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)
+        kernel = space["kernel"]
+        kernel.source = text
+        return kernel
+
+    def _vector_kernel(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
+        both, value = self.both, self.value
+
+        def kernel(*arguments) -> Tensors:
+            *inputs, s = arguments
+            out, *slopes = both(*inputs) if gradients else value(*inputs)
+            if reduced:
+                out = out.sum() * s
+                slopes = [g.mul_(s) for g in slopes]
+            return (out, *slopes)
+
+        return kernel
+
+    @cached_property
+    def traced(self) -> type[torch.autograd.Function]:
+        """A function of its own for each program, so that dynamo's caches stay apart."""
+        value, gradient = self.value, self.gradient
+        vector = self.is_vector
+
+        class Traced(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, *outputs):
+                ctx.save_for_backward(x, *outputs)
+                return value(*outputs, x)[0]
+
+            @staticmethod
+            def backward(ctx, grad):
+                x, *outputs = ctx.saved_tensors
+                weight = grad[..., None] if vector else grad
+                return (None, *(weight * g for g in gradient(*outputs, x)))
+
+        return Traced
+
+
+class Eager(torch.autograd.Function):
+    """The default tier: the kernel computes loss and gradient together, in forward."""
+
+    @staticmethod
+    def forward(ctx, program: Program, reduced: bool, s: float, x, *outputs):
+        wanted = any(ctx.needs_input_grad[4:])
+        value, *slopes = program.kernel(reduced, wanted)(*outputs, x, s)
+        if wanted:
+            ctx.program, ctx.reduced, ctx.s = program, reduced, s
+            ctx.save_for_backward(x, *outputs, *slopes)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, *rest = ctx.saved_tensors
+        count = len(rest) // 2
+        outputs, slopes = rest[:count], rest[count:]
+        if torch.is_grad_enabled():  # a graph of the gradient is wanted: derive it, do not reuse
+            return (None, None, None, None, *_differentiable(ctx, grad, x, outputs))
+        if not ctx.reduced:
+            weight = grad[..., None] if ctx.program.is_vector else grad
+            return (None, None, None, None, *(weight * g for g in slopes))
+        if grad.device.type == "cpu" and grad.item() == 1.0:
+            return (None, None, None, None, *slopes)
+        return (None, None, None, None, *(grad * g for g in slopes))
+
+
+def _differentiable(ctx, grad, x, outputs):
+    program = ctx.program
+    weight = grad * ctx.s if ctx.reduced else grad
+    if program.is_vector:
+        if not ctx.reduced:
+            weight = weight[..., None]
+        return [weight * g for g in program.gradient(*outputs, x)]
+    parts = [program.node.partial(k) for k in range(len(outputs))]
+    return [weight * p(*outputs, x) for p in parts]
+
+
+def special_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The torch function of a row of the table of special functions."""
+    from lossderiv.special import SPECIAL
+
+    printer = TorchPrinter()
+    u = sp.Symbol("u", real=True)
+    printer.doprint(SPECIAL[name](u))
+    return _helpers(printer.used)[name]
+
+
+def inverse_links() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Link name -> the torch function from a raw output to the parameter."""
+    return {
+        "identity": lambda eta: eta,
+        "exp": torch.exp,
+        "softplus": special_function("softplus"),
+        "logistic": torch.sigmoid,
+        "softmax": lambda eta: torch.softmax(eta, -1),
+    }

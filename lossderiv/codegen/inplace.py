@@ -1,0 +1,328 @@
+"""Loss and gradient in one function that reuses its buffers.
+
+Each operation writes into the buffer of an operand that nobody needs any more (``out=``), so a
+kernel allocates little more than the gradients that it returns. The same expressions, in the same
+order, as the readable source; the printed text can be read with ``inspect.getsource``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from lossderiv.codegen.printer import (
+    TORCH,
+    TorchPrinter,
+    in_computing_order,
+    is_curved,
+)
+from lossderiv.codegen.share import Assignments
+from lossderiv.errors import SpellingError
+from lossderiv.symbolic.functions import Special
+
+# Functions that torch computes into a given buffer.
+INTO = {
+    "exp": "torch.exp({}, out={o})",
+    "log": "torch.log({}, out={o})",
+    "Abs": "torch.abs({}, out={o})",
+    "sign": "torch.sign({}, out={o})",
+    "log1p": "torch.log1p({}, out={o})",
+    "logistic": "torch.sigmoid({}, out={o})",
+    "relu": "torch.clamp_min({}, 0.0, out={o})",
+    "sin": "torch.sin({}, out={o})",
+    "cos": "torch.cos({}, out={o})",
+    "tanh": "torch.tanh({}, out={o})",
+    "loggamma": "torch.lgamma({}, out={o})",
+}
+FRESH = {"log1p": "torch.log1p", "logistic": "torch.sigmoid", "relu": "torch.relu"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``target = text(args)``; ``into`` is the form that writes to a given buffer."""
+
+    target: str
+    args: tuple[str, ...]
+    fresh: str
+    into: str | None
+
+
+class Tape:
+    """Expressions as a list of single operations, each value computed once."""
+
+    def __init__(self, inputs: Sequence[str], where: Assignments):
+        self.inputs = tuple(inputs)
+        self.definitions = dict(where)
+        self.operations: list[Operation] = []
+        self.used: dict[str, str] = {}
+        self._known: dict[sp.Expr, str | float] = {}
+        self._curved: set[sp.Symbol] = set()
+
+    def value(self, expr: sp.Expr) -> str | float:
+        """Name of the tensor that holds ``expr``, or a Python number."""
+        if expr.is_number:
+            return float(expr.evalf(30))
+        if expr not in self._known:
+            self._known[expr] = self._compute(expr)
+        return self._known[expr]
+
+    def scaled(self, expr: sp.Expr, scale: str) -> str:
+        """Name of a tensor that holds ``scale * expr``, the factor folded into the last steps."""
+        if expr.is_Add:
+            return self._sum(expr, scale)
+        factor, rest = expr.as_coeff_Mul()
+        return self._times(self.value(rest), float(factor), scale)
+
+    def _compute(self, expr: sp.Expr) -> str | float:
+        if expr.is_Symbol:
+            if expr not in self.definitions:
+                return expr.name
+            meaning = self.definitions[expr]
+            if is_curved(meaning, self._curved):
+                self._curved.add(expr)
+            return self.value(meaning)
+        if expr.is_Add:
+            return self._sum(expr)
+        if expr.is_Mul:
+            return self._product(expr)
+        if expr.is_Pow and not isinstance(expr, sp.exp):
+            return self._power(*expr.args)
+        return self._function(expr)
+
+    def _new(self, args: Sequence[str | float], fresh: str, into: str | None) -> str:
+        name = f"v{len(self.operations)}"
+        texts = [a if isinstance(a, str) else repr(a) for a in args]
+        tensors = tuple(a for a in args if isinstance(a, str))
+        o = "{o}"
+        self.operations.append(
+            Operation(
+                name,
+                tensors,
+                fresh.format(*texts),
+                None if into is None else into.format(*texts, o=o),
+            )
+        )
+        return name
+
+    def _function(self, expr: sp.Expr) -> str:
+        name = type(expr).__name__
+        args = [self.value(a) for a in expr.args]
+        if name == "step":  # (1 + sign)/2, so that the sign can be shared
+            return self.value((1 + sp.sign(expr.args[0])) / 2)
+        if name in INTO:
+            plain = FRESH.get(name) or TORCH[name]
+            return self._new(args, plain + "({})", INTO[name])
+        if isinstance(expr, Special):
+            printer = TorchPrinter()
+            printer.doprint(expr)
+            self.used |= printer.used
+            return self._new(args, f"{name}({', '.join('{}' for _ in args)})", None)
+        if name in TORCH:
+            return self._new(args, TORCH[name] + "({})", None)
+        raise SpellingError(
+            f"The function {name} in {expr} has no torch spelling. Add a row for it to "
+            "lossderiv/special.py (meaning, slope, torch text)."
+        )
+
+    def _power(self, base: sp.Expr, exponent: sp.Expr) -> str | float:
+        b = self.value(base)
+        if exponent == 2:
+            return self._new([b], "torch.square({})", "torch.mul({0}, {0}, out={o})")
+        if exponent == -1:
+            return self._new([b], "torch.reciprocal({})", "torch.reciprocal({}, out={o})")
+        if exponent == sp.Rational(1, 2):
+            return self._new([b], "torch.sqrt({})", "torch.sqrt({}, out={o})")
+        e = self.value(exponent)
+        return self._new([b, e], "torch.pow({}, {})", "torch.pow({}, {}, out={o})")
+
+    def _product(self, expr: sp.Expr) -> str | float:
+        factor, rest = expr.as_coeff_Mul()
+        above, below = [], []
+        for f in sp.Mul.make_args(rest):
+            base, exponent = f.as_base_exp() if f.is_Pow and not isinstance(f, sp.exp) else (f, 1)
+            under = exponent.could_extract_minus_sign() if exponent != 1 else False
+            (below if under else above).append(base**-exponent if under else f)
+        number = float(factor)
+        tensor = None
+        for f in above:
+            v = self.value(f)
+            if isinstance(v, float):
+                number *= v
+            elif tensor is None:
+                tensor = v
+            else:
+                tensor = self._new([tensor, v], "torch.mul({}, {})", "torch.mul({}, {}, out={o})")
+        for f in below:
+            v = self.value(f)
+            if isinstance(v, float) and tensor is None:
+                number /= v
+            elif tensor is None:
+                tensor = self._new([v], "torch.reciprocal({})", "torch.reciprocal({}, out={o})")
+            else:
+                tensor = self._new([tensor, v], "torch.div({}, {})", "torch.div({}, {}, out={o})")
+        return number if tensor is None else self._times(tensor, number)
+
+    def _times(self, tensor: str | float, number: float, scale: str = "") -> str | float:
+        if isinstance(tensor, float):
+            return tensor * number
+        if number == 1.0 and not scale:
+            return tensor
+        if number == -1.0 and not scale:
+            return self._new([tensor], "torch.neg({})", "torch.neg({}, out={o})")
+        by = _factor(number, scale)
+        return self._new([tensor], f"torch.mul({{}}, {by})", f"torch.mul({{}}, {by}, out={{o}})")
+
+    def _sum(self, expr: sp.Expr, scale: str = "") -> str | float:
+        """Terms in computing order, each added into the running total."""
+        self._mark_curved(expr)
+        flat = sp.Add(*(self._flat(t) for t in expr.args))
+        total: str | None = None
+        number = 0.0
+        for term in in_computing_order(flat, self._curved) if flat.is_Add else [flat]:
+            factor, rest = term.as_coeff_Mul()
+            c = float(factor)
+            if rest.is_number:
+                number += c * float(rest)
+                if total is not None:
+                    total, number = self._plus_number(total, number, scale), 0.0
+                continue
+            pair = self._pair(rest)
+            if total is not None and pair is not None:
+                by = _factor(c, scale)
+                total = self._new(
+                    [total, *pair],
+                    f"torch.addcmul({{}}, {{}}, {{}}, value={by})",
+                    f"torch.addcmul({{}}, {{}}, {{}}, value={by}, out={{o}})",
+                )
+                continue
+            v = self.value(rest)
+            if isinstance(v, float):
+                number += c * v
+            elif total is None:
+                total = self._times(v, c, scale)
+                if number:
+                    total, number = self._plus_number(total, number, scale), 0.0
+            else:
+                total = self._plus(total, v, c, scale)
+        return self._plus_number(total, number, scale) if number else total
+
+    def _flat(self, term: sp.Expr) -> sp.Expr:
+        """``step`` as the sum that it is, so that its sign is shared and its half is folded."""
+        steps = {f: (1 + sp.sign(f.args[0])) / 2 for f in term.atoms(Special) if _is(f, "step")}
+        return term.xreplace(steps) if term in steps else term
+
+    def _mark_curved(self, expr: sp.Expr) -> None:
+        for symbol in expr.free_symbols & set(self.definitions):
+            self.value(symbol)
+
+    def _pair(self, product: sp.Expr) -> tuple[str, str] | None:
+        """The two tensors of a product of two, for one fused multiply and add."""
+        if not (product.is_Mul and len(product.args) == 2):
+            return None
+        if any(a.is_Pow and a.exp.could_extract_minus_sign() for a in product.args):
+            return None
+        a, b = (self.value(f) for f in product.args)
+        return None if isinstance(a, float) or isinstance(b, float) else (a, b)
+
+    def _plus(self, total: str, v: str, c: float, scale: str) -> str:
+        if not scale and c == 1.0:
+            return self._new([total, v], "torch.add({}, {})", "torch.add({}, {}, out={o})")
+        if not scale and c == -1.0:
+            return self._new([total, v], "torch.sub({}, {})", "torch.sub({}, {}, out={o})")
+        by = _factor(c, scale)
+        return self._new(
+            [total, v],
+            f"torch.add({{}}, {{}}, alpha={by})",
+            f"torch.add({{}}, {{}}, alpha={by}, out={{o}})",
+        )
+
+    def _plus_number(self, total: str, number: float, scale: str) -> str:
+        by = _factor(number, scale)
+        return self._new([total], f"torch.add({{}}, {by})", f"torch.add({{}}, {by}, out={{o}})")
+
+
+def _is(f: sp.Expr, name: str) -> bool:
+    return type(f).__name__ == name
+
+
+def _factor(number: float, scale: str) -> str:
+    if not scale:
+        return repr(number)
+    return scale if number == 1.0 else f"-{scale}" if number == -1.0 else f"{number!r} * {scale}"
+
+
+def kernel_text(
+    name: str,
+    value: sp.Expr,
+    gradients: Sequence[sp.Expr],
+    inputs: Sequence[str],
+    where: Assignments,
+    reduced: bool,
+) -> tuple[str, dict[str, str]]:
+    """Text of ``name(*inputs, s)`` and of the special functions that it calls.
+
+    It returns ``s`` times the summed loss (or, not ``reduced``, the loss of each element) and then
+    each gradient, times ``s`` when reduced.
+    """
+    tape = Tape(inputs, where)
+    factor, rest = value.as_coeff_Mul()
+    front = tape.value(rest if reduced else value)
+    slopes = [tape.scaled(g, "s" if reduced else "") if not g.is_number else g for g in gradients]
+    results = [front, *slopes]
+    body = _emit(tape, results)
+    names = body.names
+    texts = [
+        names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], reduced) for r in results
+    ]
+    if reduced:
+        texts[0] = f"{texts[0]}.sum() * ({_factor(float(factor), 's')})"
+    lines = [f"def {name}({', '.join(inputs)}, s):", *(f"    {t}" for t in body.lines)]
+    lines.append(f"    return {', '.join(texts)}{',' if len(texts) == 1 else ''}")
+    return "\n".join(lines), tape.used
+
+
+def _constant(number, like: str, reduced: bool) -> str:
+    by = _factor(float(number), "s" if reduced else "")
+    return f"torch.full_like({like}, {by})"
+
+
+@dataclass(frozen=True)
+class _Body:
+    lines: tuple[str, ...]
+    names: dict[str, str]
+
+
+def _emit(tape: Tape, results: Sequence[object]) -> _Body:
+    """Write the operations, each into a buffer whose last reader it is where there is one."""
+    wanted = [r for r in results if isinstance(r, str)]
+    operations = _needed(tape.operations, set(wanted))
+    last = {a: k for k, op in enumerate(operations) for a in op.args}
+    keep = {*wanted, *tape.inputs}
+    buffer: dict[str, str] = {}
+    lines = []
+    for k, op in enumerate(operations):
+        free = [a for a in op.args if last[a] == k and a not in keep]
+        swap = {a: buffer.get(a, a) for a in op.args}
+        if op.into is not None and free:
+            buffer[op.target] = swap[free[0]]
+            lines.append(_renamed(op.into, swap).replace("{o}", swap[free[0]]))
+        else:
+            lines.append(f"{op.target} = {_renamed(op.fresh, swap)}")
+    return _Body(tuple(lines), buffer)
+
+
+def _needed(operations: Sequence[Operation], wanted: set[str]) -> list[Operation]:
+    kept = []
+    for op in reversed(operations):
+        if op.target in wanted:
+            wanted |= set(op.args)
+            kept.append(op)
+    return kept[::-1]
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    """Operand names replaced by the buffers that hold them."""
+    return re.sub(r"\b[a-zA-Z_]\w*\b", lambda word: names.get(word[0], word[0]), text)

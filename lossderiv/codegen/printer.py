@@ -1,0 +1,193 @@
+"""How a SymPy expression is written in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import sympy as sp
+from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.pycode import AbstractPythonCodePrinter
+
+from lossderiv.errors import SpellingError
+from lossderiv.symbolic.functions import Special
+from lossderiv.symbolic.vectors import ENTRY, LogSumExp, LogSumExpExcept, Placed
+
+# SymPy functions that torch spells directly; everything else belongs in special.py.
+TORCH = {
+    "exp": "torch.exp",
+    "log": "torch.log",
+    "Abs": "torch.abs",
+    "sign": "torch.sign",
+    "sin": "torch.sin",
+    "cos": "torch.cos",
+    "tan": "torch.tan",
+    "atan": "torch.atan",
+    "sinh": "torch.sinh",
+    "cosh": "torch.cosh",
+    "tanh": "torch.tanh",
+    "asinh": "torch.asinh",
+    "atanh": "torch.atanh",
+    "erf": "torch.erf",
+    "erfc": "torch.erfc",
+    "loggamma": "torch.lgamma",
+    "floor": "torch.floor",
+    "ceiling": "torch.ceil",
+}
+
+PICK = """
+def pick(u, x):
+    return u.gather(-1, x[..., None]).squeeze(-1)
+""".strip("\n")
+
+POW = PRECEDENCE["Pow"]
+STRAIGHT = ("relu", "step", "Abs", "sign")
+
+
+class TorchPrinter(AbstractPythonCodePrinter):
+    """Prints torch code; constants are folded to Python floats.
+
+    ``used`` collects the special functions whose text the code needs.
+    """
+
+    def __init__(self):
+        super().__init__({"fully_qualified_modules": True, "strict": True})
+        self.used: dict[str, str] = {}
+        self.curved: set[sp.Symbol] = set()
+
+    def assign(self, symbol: sp.Symbol, expr: sp.Expr) -> str:
+        """An assignment; remembers whether the name stands for something curved."""
+        if is_curved(expr, self.curved):
+            self.curved.add(symbol)
+        return f"{symbol} = {torch_text(expr, self)}"
+
+    def doprint(self, expr, assign_to=None):
+        if isinstance(expr, list | tuple):
+            return "(" + ", ".join(self._print(e) for e in expr) + ",)"
+        return self._print(expr)
+
+    def _print(self, expr, **kwargs):
+        if isinstance(expr, sp.Expr) and expr.is_number and not expr.atoms(sp.Idx):
+            return _number(expr)
+        return super()._print(expr, **kwargs)
+
+    def _print_Add(self, expr, order=None):
+        text = ""
+        for term in in_computing_order(expr, self.curved):
+            minus = term.could_extract_minus_sign()
+            part = self.parenthesize(-term if minus else term, PRECEDENCE["Add"])
+            text += (" - " if minus else " + ") + part if text else ("-" if minus else "") + part
+        return text
+
+    def _print_Mul(self, expr):
+        """A rational factor leads as a plain decimal: ``0.5*z**2``."""
+        factor, rest = expr.as_coeff_Mul()
+        if factor in (1, -1) or rest.is_number:
+            return super()._print_Mul(expr)
+        return f"{self._print(factor)}*{self.parenthesize(rest, PRECEDENCE['Mul'])}"
+
+    def _print_Pow(self, expr, rational=False):
+        base, exponent = expr.args
+        if exponent == sp.Rational(1, 2):
+            return f"torch.sqrt({self._print(base)})"
+        if exponent == -sp.Rational(1, 2):
+            return f"torch.rsqrt({self._print(base)})"
+        if exponent == -1:
+            return f"1.0/{self.parenthesize(base, POW)}"
+        return f"{self.parenthesize(base, POW)}**{self.parenthesize(exponent, POW)}"
+
+    def _print_Function(self, expr):
+        name = type(expr).__name__
+        arguments = ", ".join(self._print(a) for a in expr.args)
+        if isinstance(expr, Special):
+            self._use(expr)
+            return f"{name}({arguments})"
+        if name not in TORCH:
+            raise SpellingError(
+                f"The function {name} in {expr} has no torch spelling. Add a row for it to "
+                "lossderiv/special.py (meaning, slope, torch text), or write the density without it."
+            )
+        return f"{TORCH[name]}({arguments})"
+
+    _print_exp = _print_log = _print_Abs = _print_sign = _print_Function
+
+    def _use(self, expr: Special) -> None:
+        from lossderiv.special import SPECIAL
+
+        name = type(expr).__name__
+        if name in self.used:
+            return
+        self.used[name] = type(expr).spelling
+        for other, row in SPECIAL.items():  # a spelling may call other special functions
+            if other != name and f"{other}(" in type(expr).spelling.replace(f"torch.{other}(", ""):
+                self.used.setdefault(other, row.spelling)
+
+    # Vectors: the class axis is the last one.
+
+    def _print_Indexed(self, expr):
+        self.used["pick"] = PICK
+        return f"pick({expr.base.label}, {self._print(expr.indices[0])})"
+
+    def _print_LogSumExp(self, expr):
+        self.used["logsumexp"] = LogSumExp.spelling
+        return f"logsumexp({self.vector(*expr.args)})"
+
+    def _print_LogSumExpExcept(self, expr):
+        self.used["logsumexp_except"] = LogSumExpExcept.spelling
+        body, j, x = expr.args
+        return f"logsumexp_except({self.vector(body, j)}, {self._print(x)})"
+
+    def _print_Placed(self, expr):
+        self.used["placed"] = Placed.spelling
+        body, i, x, value = expr.args
+        return f"placed({self.vector(body, i)}, {self._print(x)}, {self._print(value)})"
+
+    def vector(self, expr: sp.Expr, j: sp.Idx) -> str:
+        """``expr`` for all values of the index ``j`` at once, along the last axis."""
+        entries = {
+            e: sp.Symbol(str(e.base.label)) for e in expr.atoms(sp.Indexed) if e.indices == (j,)
+        }
+        stand_ins: dict[sp.Expr, sp.Symbol] = {}
+
+        def widen(node):
+            if node in entries:
+                return entries[node]
+            if isinstance(node, Placed):
+                return sp.Symbol(self._print_Placed(node))
+            if j not in node.free_symbols:
+                if node.is_number:
+                    return node
+                text = self._print(node)
+                text = text if node.is_Atom or node.is_Function else f"({text})"
+                return stand_ins.setdefault(node, sp.Symbol(f"{text}[..., None]"))
+            return node.func(*(widen(a) for a in node.args))
+
+        return self._print(widen(expr))
+
+
+def in_computing_order(total: sp.Add, curved: Set[sp.Symbol] = frozenset()) -> list[sp.Expr]:
+    """Straight terms first, so that they cancel exactly before a small curved term is added."""
+
+    def key(term):
+        minus = term.could_extract_minus_sign()
+        return (is_curved(term, curved), minus, -term.count_ops(), str(term))
+
+    return sorted(total.args, key=key)
+
+
+def is_curved(expr: sp.Expr, curved: Set[sp.Symbol]) -> bool:
+    """Whether ``expr`` contains more than sums, products, corners and signs."""
+    functions = (type(f).__name__ for f in expr.atoms(sp.Function))
+    return any(f not in STRAIGHT for f in functions) or not curved.isdisjoint(expr.free_symbols)
+
+
+def torch_text(expr: sp.Expr, printer: TorchPrinter) -> str:
+    """The text of ``expr``; one that depends on the entry index is a vector."""
+    if ENTRY in expr.free_symbols:
+        return printer.vector(expr, ENTRY)
+    return printer.doprint(expr)
+
+
+def _number(expr: sp.Expr) -> str:
+    if expr.is_Integer and abs(int(expr)) < 2**53:
+        return str(int(expr))
+    return repr(float(expr.evalf(30)))

@@ -1,0 +1,75 @@
+"""``source``: a derivation as a Python file that needs torch alone."""
+
+from __future__ import annotations
+
+import textwrap
+
+from lossderiv.codegen.printer import TorchPrinter, torch_text
+from lossderiv.codegen.share import share
+from lossderiv.derivations import derive
+from lossderiv.symbolic.records import Density, Derivation
+
+WIDTH = 88
+
+
+def source(of: str | Density | Derivation, **options) -> str:
+    """Standalone Python: the loss and its gradient, with the derivation as docstring.
+
+    The file imports torch only. ``loss`` returns one value for each element (dropped constant:
+    ``DROPPED``), ``gradient`` the slopes in the raw outputs, in the order of the arguments; both
+    are computed by the same formulas as :class:`lossderiv.Loss`. ``options`` are those of
+    :func:`lossderiv.derive`.
+
+    >>> import lossderiv as ld
+    >>> print(ld.source("normal", sigma=1).split('\"\"\"')[-1])
+    def gradient(eta_mu, x):
+    ...
+    """
+    d = derive(of, **options)
+    printer = TorchPrinter()
+    arguments = ", ".join([*d.outputs, str(d.density.variable)])
+    value = _function(
+        "loss", arguments, (d.kernel,), d, printer, "Negative log-likelihood less DROPPED, in nats."
+    )
+    slopes = tuple(d.gradient_kernel.values())
+    names = ", ".join(d.outputs)
+    gradient = _function(
+        "gradient", arguments, slopes, d, printer, f"Slope of the loss in {names}."
+    )
+    helpers = [text for _, text in sorted(printer.used.items())]
+    parts = [_docstring(d), "import torch", _constant(d), *helpers, value, gradient]
+    return "\n\n\n".join(p for p in parts if p) + "\n"
+
+
+def _constant(d: Derivation) -> str:
+    """The dropped constant, as a number or as a function of the target."""
+    if d.density.variable not in d.dropped.free_symbols:
+        return f"DROPPED = {float(d.dropped.evalf(30))!r}"
+    printer = TorchPrinter()
+    return f"def dropped({d.density.variable}):\n    return {printer.doprint(d.dropped)}"
+
+
+def _docstring(d: Derivation) -> str:
+    text = d.text().replace("\\", "\\\\")
+    return f'"""{text}\n"""'
+
+
+def _function(name, arguments, exprs, d: Derivation, printer: TorchPrinter, doc: str) -> str:
+    assignments, results = share(exprs, d.where)
+    lines = [printer.assign(symbol, e) for symbol, e in assignments]
+    texts = [torch_text(e, printer) for e in results]
+    lines.append("return " + ", ".join(texts))
+    body = "\n".join(_wrap(line) for line in lines)
+    return f'def {name}({arguments}):\n    """{doc}"""\n{body}'
+
+
+def _wrap(line: str) -> str:
+    """Indent a statement; break one that is too long inside parentheses of its own."""
+    if len(line) + 4 <= WIDTH:
+        return "    " + line
+    head, _, tail = (
+        line.partition("= ") if not line.startswith("return") else ("return ", "", line[7:])
+    )
+    start = head + ("= " if not line.startswith("return") else "")
+    broken = textwrap.wrap(tail, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
+    return "    " + start + "(\n" + "\n".join("        " + b for b in broken) + "\n    )"

@@ -1,0 +1,308 @@
+"""``loss``: a derivation as a torch module. The first file on the road that imports torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from lossderiv.autograd import Eager, Program, inverse_links
+from lossderiv.codegen import source
+from lossderiv.derivations import derive
+from lossderiv.errors import ParameterError, ShapeError
+from lossderiv.sampling import SUMMARIES
+from lossderiv.symbolic.records import Density, Derivation
+from lossderiv.targets import check_outputs, check_shapes, check_target
+
+REDUCTIONS = ("mean", "sum", "none")
+CONSTANTS = ("drop", "keep")
+VALIDATE = ("first", True, False)
+
+Outputs = Tensor | Sequence[Tensor]
+
+
+def loss(
+    of: str | Density | Derivation,
+    *,
+    reduction: str = "mean",
+    constants: str = "drop",
+    validate: bool | str = "first",
+    links: Mapping[str, str] | None = None,
+    **fixed: float,
+) -> Loss:
+    """The torch loss of a density: its negative log-likelihood in the decoder's raw outputs.
+
+    Parameters
+    ----------
+    of
+        A name from :func:`lossderiv.families`, a :class:`Density` or a :class:`Derivation`.
+    reduction
+        ``"mean"``, ``"sum"`` or ``"none"``, as in ``torch.nn``; in nats for each element.
+    constants
+        ``"drop"`` leaves out terms that no output moves, ``"keep"`` gives the exact negative
+        log-likelihood.
+    validate
+        ``"first"`` checks the first batch in full and later ones for shapes, ``True`` checks
+        every batch, ``False`` none.
+    links, **fixed
+        As in :func:`lossderiv.derive`.
+
+    >>> import torch, lossderiv as ld
+    >>> loss = ld.loss("bernoulli")
+    >>> loss(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.4100)
+    """
+    return Loss(
+        derive(of, links=links, **fixed),
+        reduction=reduction,
+        constants=constants,
+        validate=validate,
+    )
+
+
+def _choice(name: str, value: object, allowed: tuple) -> None:
+    if not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
+        listed = ", ".join(repr(a) for a in allowed)
+        raise ParameterError(f"{name}={value!r} is not possible; choose one of {listed}.")
+
+
+class Loss(nn.Module):
+    """A derived loss, called as ``loss(outputs, target)`` like those of ``torch.nn``.
+
+    ``outputs`` is one tensor, or a tuple in the order of :attr:`outputs`. It keeps the
+    :attr:`derivation` that it is, and its source text.
+    """
+
+    def __init__(
+        self,
+        derivation: Derivation,
+        *,
+        reduction: str = "mean",
+        constants: str = "drop",
+        validate: bool | str = "first",
+    ):
+        super().__init__()
+        _choice("reduction", reduction, REDUCTIONS)
+        _choice("constants", constants, CONSTANTS)
+        _choice("validate", validate, VALIDATE)
+        self.derivation = derivation
+        self.reduction, self.constants, self.validate = reduction, constants, validate
+        self._seen_first = False
+        self._compile()
+
+    def _compile(self) -> None:
+        """Plain attributes, so that torch.compile can trace ``forward``."""
+        data = self.derivation.density.data
+        self._program = Program(self.derivation)
+        self._traced = self._program.traced
+        self._dropped = self._program.dropped
+        self._is_vector = self._program.is_vector
+        self._takes_classes = data.shape == "category"
+        self._harmless = data.typical[0]
+        self._scale = float(self.derivation.scale)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the raw outputs, in order."""
+        return self.derivation.outputs
+
+    @property
+    def source(self) -> str:
+        """Standalone torch source of this loss: see :func:`lossderiv.source`."""
+        return source(self.derivation)
+
+    @property
+    def dropped(self) -> float | None:
+        """The constant left out of each element, in nats; ``None`` if it depends on the target."""
+        constant = self.derivation.dropped
+        return float(constant.evalf(30)) if constant.is_number else None
+
+    def extra_repr(self) -> str:
+        d = self.derivation
+        given = "".join(f", {n}={v}" for n, v in d.fixed.items())
+        return f"{d.density.name}{given}, outputs={self.outputs}, reduction={self.reduction!r}"
+
+    def forward(self, input: Outputs, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss of ``input`` (raw outputs) for ``target``.
+
+        ``weight`` broadcasts to the target; ``"mean"`` then divides by its sum. An element of
+        weight 0 is ignored in value and gradient, whatever its target.
+        """
+        outputs = self._as_tuple(input)
+        compiling = torch.compiler.is_compiling()
+        if not compiling:
+            self._check(outputs, target, weight)
+        if weight is not None:
+            target, outputs = self._mask(outputs, target, weight)
+        outputs, x, dtype = self._prepare(outputs, target)
+        if compiling:
+            value = self._traced.apply(x, *outputs)
+        elif _transforming(outputs, x):
+            value = self._elementwise_node(outputs, x)
+        elif weight is None and self.reduction != "none" and self.constants == "drop":
+            count = x.numel()
+            s = 1.0 / count if self.reduction == "mean" else 1.0
+            if count:
+                return Eager.apply(self._program, True, s, x, *outputs).to(dtype)
+            value = Eager.apply(self._program, False, 1.0, x, *outputs)
+        else:
+            value = Eager.apply(self._program, False, 1.0, x, *outputs)
+        if self.constants == "keep":
+            value = self._with_constant(value, outputs, x)
+        return self._reduce(value, weight).to(dtype)
+
+    # What the decoder says -------------------------------------------------------------------
+
+    def split(self, decoder_output: Tensor, dim: int = 1) -> tuple[Tensor, ...]:
+        """Cut one tensor with ``len(outputs) * C`` channels along ``dim`` into the outputs.
+
+        For a family with classes the axis ``dim`` itself is the class axis; it is moved last.
+        """
+        count = len(self.outputs)
+        if self._is_vector and count == 1:
+            return (decoder_output.movedim(dim, -1),)
+        size = decoder_output.shape[dim]
+        if size % count:
+            raise ShapeError(
+                f"Cannot cut {size} channels (axis {dim} of {tuple(decoder_output.shape)}) into "
+                f"{count} outputs ({', '.join(self.outputs)}): the decoder needs a multiple of "
+                f"{count} channels."
+            )
+        return decoder_output.chunk(count, dim)
+
+    def theta(self, outputs: Outputs) -> dict[str, Tensor]:
+        """The constrained parameters, learned and fixed, by name."""
+        given = dict(zip(self.outputs, self._as_tuple(outputs), strict=True))
+        like = next(iter(given.values()))
+        learned = {
+            n: inverse_links()[link.name](given[f"eta_{n}"])
+            for n, link in self.derivation.links.items()
+        }
+        return {
+            n: learned[n]
+            if n in learned
+            else torch.as_tensor(
+                float(self.derivation.fixed[n]), dtype=like.dtype, device=like.device
+            )
+            for n in self.derivation.density.parameters
+        }
+
+    def mean(self, outputs: Outputs) -> Tensor:
+        """The mean of each pixel's distribution."""
+        return self._summary("mean")(**self.theta(outputs))
+
+    def mode(self, outputs: Outputs) -> Tensor:
+        """The most likely value of each pixel."""
+        return self._summary("mode")(**self.theta(outputs))
+
+    def sample(self, outputs: Outputs, generator: torch.Generator | None = None) -> Tensor:
+        """One draw for each pixel, independent given the outputs."""
+        with torch.no_grad():
+            return self._summary("sample")(**self.theta(outputs), generator=generator)
+
+    def bits_per_dim(self, outputs: Outputs, x: Tensor) -> Tensor:
+        """The exact negative log-likelihood, constants kept, in bits for each element of ``x``.
+
+        For a continuous family this is a density's and can be negative; compare it only with
+        others on the same scale of ``x``.
+        """
+        outputs, x, _ = self._prepare(self._as_tuple(outputs), x)
+        value = Eager.apply(self._program, False, 1.0, x, *outputs)
+        return self._with_constant(value, outputs, x).mean() / math.log(2)
+
+    # How it is done --------------------------------------------------------------------------
+
+    def _as_tuple(self, given: Outputs) -> tuple[Tensor, ...]:
+        return (given,) if isinstance(given, Tensor) else tuple(given)
+
+    def _check(self, outputs, target, weight) -> None:
+        if self.validate is False:
+            return
+        vector = self._is_vector
+        check_outputs(outputs, self.outputs)
+        check_shapes(outputs, target, self.outputs, vector)
+        if (self.validate == "first" and self._seen_first) or _transforming(outputs, target):
+            return
+        x = target
+        if weight is not None:
+            shape = torch.broadcast_shapes(target.shape, weight.shape)
+            x = torch.broadcast_to(target, shape)[torch.broadcast_to(weight, shape) != 0]
+        classes = outputs[0].shape[-1] if vector else None
+        check_target(x, self.derivation.density.data, self.derivation.density.name, classes)
+        self._seen_first = True
+
+    def _mask(self, outputs, target, weight):
+        """Where the weight is 0, a harmless target and outputs cut from the graph."""
+        ignored = weight == 0
+        target = torch.where(ignored, torch.full_like(target, self._harmless), target)
+        mask = ignored[..., None] if self._is_vector else ignored
+        return target, tuple(torch.where(mask, torch.zeros_like(o), o) for o in outputs)
+
+    def _prepare(self, outputs, target):
+        """Everything in one shape and one computing type (at least float32)."""
+        dtype = outputs[0].dtype
+        for o in outputs[1:]:
+            dtype = torch.promote_types(dtype, o.dtype)
+        if target.is_floating_point() and not self._takes_classes:
+            dtype = torch.promote_types(dtype, target.dtype)
+        if torch.is_autocast_enabled(outputs[0].device.type):
+            dtype = torch.promote_types(dtype, torch.float32)
+        inside = torch.promote_types(dtype, torch.float32)
+        outputs = tuple(o if o.dtype == inside else o.to(inside) for o in outputs)
+        if self._is_vector:
+            shape = torch.broadcast_shapes(target.shape, *(o.shape[:-1] for o in outputs))
+            outputs = tuple(o.expand(*shape, o.shape[-1]) for o in outputs)
+            x = (target if self._takes_classes else target.to(inside)).expand(shape)
+            return outputs, x, dtype
+        x = target if target.dtype == inside else target.to(inside)
+        if any(o.shape != x.shape for o in outputs):
+            *outputs, x = torch.broadcast_tensors(*outputs, x)
+        return tuple(outputs), x, dtype
+
+    def _elementwise_node(self, outputs, x) -> Tensor:
+        return self._program.node(*outputs, x)
+
+    def _with_constant(self, value, outputs, x) -> Tensor:
+        constant = self._dropped(*outputs, x)[0]
+        return (value if self._scale == 1.0 else value * self._scale) + constant
+
+    def _reduce(self, value: Tensor, weight: Tensor | None) -> Tensor:
+        if weight is not None:
+            weight = weight.to(value.dtype)
+            value = value * weight
+            if self.reduction == "mean":
+                return value.sum() / weight.expand_as(value).sum()
+        if self.reduction == "mean":
+            return value.mean()
+        return value.sum() if self.reduction == "sum" else value
+
+    def _summary(self, kind: str):
+        name = self.derivation.density.name
+        found = getattr(SUMMARIES.get(name), kind, None)
+        if found is None:
+            raise ParameterError(
+                f"No {kind} is known for {name}. Compute it from loss.theta(outputs), or add a row "
+                "for the family to lossderiv/sampling.py."
+            )
+        return found
+
+    def __getstate__(self) -> dict:
+        """What is compiled is left out: it is made again from the derivation."""
+        compiled = ("_program", "_traced", "_dropped")
+        return {k: v for k, v in self.__dict__.items() if k not in compiled}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._compile()
+
+
+def _transforming(outputs: tuple[Tensor, ...], x: Tensor) -> bool:
+    """Whether a torch.func transform or forward mode is at work, or the target wants a slope."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or x.requires_grad
+    )
