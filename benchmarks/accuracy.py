@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no row for {', '.join(options.family)}; see benchmarks/rows.py", file=sys.stderr)
         return 2
     if options.softplus:
-        rows = [with_softplus(row) for row in rows if with_softplus(row).links]
+        rows = [with_softplus(row) for row in rows if with_softplus(row).settings["links"]]
     counts = SMOKE if options.smoke else FULL
     scores = measure_rows(rows, options.dtype, counts, our_families())
     report(scores, rows, options.dtype)

@@ -18,6 +18,7 @@ from mpmath import mp, mpf
 START_DIGITS = 80
 AGREED_DIGITS = 40
 BELOW_EVERY_FLOAT = mpf(10) ** -400
+CERTAIN_DIGITS = 400
 GIVE_UP_DIGITS = 8_000
 
 
@@ -217,8 +218,11 @@ def _until_agreed(find: Callable, inputs: Sequence[float], extra_digits: int):
     while digits <= GIVE_UP_DIGITS:
         with mp.workdps(digits):
             found = find([mpf(v) for v in inputs])
-            if previous is not None and all(map(_agree, found.numbers, previous.numbers)):
-                return found
+            agreed = previous is not None and all(map(_agree, found.numbers, previous.numbers))
+        # A small number lost in a sum looks like 0 twice; no float lies below 1e-400.
+        certain = digits > CERTAIN_DIGITS or all(number != 0 for number in found.numbers)
+        if agreed and certain:
+            return found
         previous, digits = found, 2 * digits
     raise ArithmeticError(f"no agreement to {AGREED_DIGITS} digits at {inputs}")
 

@@ -294,7 +294,6 @@ def ours(row: Row, **options) -> Evaluate:
     """The package's loss; with constants kept, the default here, the exact negative log density."""
     import lossderiv as ld
 
-    links = {"links": dict(row.links)} if row.links else {}
-    settings = {"reduction": "none", "constants": "keep"} | links | options
+    settings = {"reduction": "none", "constants": "keep", **row.settings, **options}
     loss = ld.loss(row.catalogue_name, **settings, **row.fixed)
     return lambda eta, x: loss(tuple(eta) if len(eta) > 1 else eta[0], x)

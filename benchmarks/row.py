@@ -62,7 +62,8 @@ class Row:
     flat tuples; `scale(*theta)` is the unit of locations and real targets, one number or one per
     component. `twin(*eta)` is torch's distribution of the raw outputs; `peer(*eta, x)` the
     torch.nn.functional loss, which leaves out `peer_offset(x)` of the exact negative log density.
-    Rows are made once and compare by identity.
+    `settings` are keywords that our loss needs for this row. Rows are made once and compare by
+    identity.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Row:
     value_bound: float = 8.0
     gradient_bound: float = 8.0
     extra_digits: int = 0
-    links: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def catalogue_name(self) -> str:
@@ -182,4 +183,4 @@ def with_softplus(row: Row) -> Row:
     )
     links = {output.name: "softplus" for output in row.outputs if output.kind == LOG}
     name = f"{row.name}, softplus"
-    return replace(row, name=name, outputs=outputs, links=links, twin=None, peer=None)
+    return replace(row, name=name, outputs=outputs, settings={"links": links}, twin=None, peer=None)

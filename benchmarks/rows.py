@@ -398,6 +398,7 @@ ROWS: tuple[Row, ...] = (
         textbook.bernoulli,
         draws.logit_grey,
         family="bernoulli",
+        settings={"validate": False},
         inside=on_closed_unit,
         twin=lambda eta: D.Bernoulli(logits=eta, validate_args=False),
         peer=lambda eta, x: F.binary_cross_entropy_with_logits(eta, x, reduction="none"),

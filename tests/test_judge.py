@@ -151,6 +151,12 @@ def test_precision_doubles_until_nothing_is_lost():
     assert float(truth.gradient[0]) == pytest.approx(math.exp(-300.0))
 
 
+def test_a_lost_number_does_not_pass_for_zero():
+    """1 - (1 - e^-500) is 0 at 80 digits and again at 160."""
+    truth = judge(lambda jets: (1 - (1 - exp(jets[0])), [mpf(1)]), (-500.0,), 1)
+    assert float(truth.value) == pytest.approx(math.exp(-500.0))
+
+
 @pytest.mark.parametrize("eta", [-700.0, -45.0, 0.5, 45.0, 700.0])
 @pytest.mark.parametrize("x", [0.0, 1.0])
 def test_probabilities_keep_their_digits(eta, x):
