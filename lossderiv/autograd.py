@@ -18,6 +18,7 @@ from lossderiv.codegen.inplace import kernel_text
 from lossderiv.codegen.printer import TorchPrinter, torch_text
 from lossderiv.codegen.share import share
 from lossderiv.symbolic.derive import slope
+from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Derivation
 from lossderiv.symbolic.stabilise import stabilise
 
@@ -34,7 +35,8 @@ def torch_function(
     printer = TorchPrinter()
     assignments, results = share(exprs, where)
     # Text first, because a name must be known to be curved before a sum that uses it is ordered.
-    lines = [(s, sp.Symbol(printer.assign(s, e).partition(" = ")[2])) for s, e in assignments]
+    written = [printer.assign(s, e).split(" = ", 1) for s, e in assignments]
+    lines = [(sp.Symbol(name), sp.Symbol(text)) for name, text in written]
     texts = [sp.Symbol(torch_text(e, printer)) for e in results]
     names = [sp.Symbol(a) for a in arguments]
     return sp.lambdify(
@@ -102,10 +104,9 @@ class Node:
     @cached_property
     def direct(self) -> bool:
         """Whether torch must differentiate the spelling: some function has no slope of its own."""
-        try:
-            return bool(self.expr.atoms(sp.IndexedBase)) or self.partial(0) is False
-        except sp.core.function.ArgumentIndexError:
-            return True
+        return any(
+            slope is None for f in self.expr.atoms(Special) for slope in type(f).slopes
+        )
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         if self.expr.is_number:
@@ -149,6 +150,35 @@ class _Smooth(torch.autograd.Function):
         return total
 
 
+class _SmoothVector(torch.autograd.Function):
+    """A loss over classes under torch's transforms: its own gradient, further ones by torch."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(program: Program, x: torch.Tensor, *outputs: torch.Tensor) -> torch.Tensor:
+        return program.value(*outputs, x)[0]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.program = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor):
+        x, *outputs = ctx.saved_tensors
+        slopes = ctx.program.gradient(*outputs, x)
+        return (None, None, *(grad[..., None] * g for g in slopes))
+
+    @staticmethod
+    def jvp(ctx, _, __, *tangents: torch.Tensor | None) -> torch.Tensor:
+        x, *outputs = ctx.saved_tensors
+        slopes = ctx.program.gradient(*outputs, x)
+        parts = [(t * g).sum(-1) for t, g in zip(tangents, slopes, strict=True) if t is not None]
+        return sum(parts[1:], parts[0])
+
+
 class Program:
     """Everything that one derivation compiles to; built when first needed."""
 
@@ -162,6 +192,13 @@ class Program:
     def node(self) -> Node:
         """The loss as the root of the tower."""
         return Node(self.derivation.open_loss, self.derivation)
+
+    def transformed(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The loss of each element, for torch's transforms; inputs are outputs and target."""
+        if self.is_vector:
+            *outputs, x = inputs
+            return _SmoothVector.apply(self, x, *outputs)
+        return self.node(*inputs)
 
     @cached_property
     def value(self) -> Callable[..., Tensors]:

@@ -103,6 +103,13 @@ class Loss(nn.Module):
         self._takes_classes = data.shape == "category"
         self._harmless = data.typical[0]
         self._scale = float(self.derivation.scale)
+        self._count = len(self.outputs)
+        self._goes_straight = (
+            not self._is_vector
+            and self.validate is not True
+            and self.reduction != "none"
+            and self.constants == "drop"
+        )
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -133,6 +140,9 @@ class Loss(nn.Module):
         """
         outputs = self._as_tuple(input)
         compiling = torch.compiler.is_compiling()
+        if weight is None and not compiling and self._is_plain(outputs, target):
+            s = 1.0 / target.numel() if self.reduction == "mean" else 1.0
+            return Eager.apply(self._program, True, s, target, *outputs)
         if not compiling:
             self._check(outputs, target, weight)
         if weight is not None:
@@ -141,7 +151,7 @@ class Loss(nn.Module):
         if compiling:
             value = self._traced.apply(x, *outputs)
         elif _transforming(outputs, x):
-            value = self._elementwise_node(outputs, x)
+            value = self._program.transformed(*outputs, x)
         elif weight is None and self.reduction != "none" and self.constants == "drop":
             count = x.numel()
             s = 1.0 / count if self.reduction == "mean" else 1.0
@@ -218,6 +228,20 @@ class Loss(nn.Module):
     def _as_tuple(self, given: Outputs) -> tuple[Tensor, ...]:
         return (given,) if isinstance(given, Tensor) else tuple(given)
 
+    def _is_plain(self, outputs: tuple[Tensor, ...], target: Tensor) -> bool:
+        """The common case, in few microseconds: checked before, alike in shape and type."""
+        if not self._goes_straight or not (self._seen_first or self.validate is False):
+            return False
+        shape, dtype = target.shape, target.dtype
+        return (
+            len(outputs) == self._count
+            and (dtype is torch.float32 or dtype is torch.float64)
+            and all(o.shape == shape and o.dtype is dtype for o in outputs)
+            and target.numel() > 0
+            and not _transforming(outputs, target)
+            and not torch.is_autocast_enabled(target.device.type)
+        )
+
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:
             return
@@ -261,9 +285,6 @@ class Loss(nn.Module):
         if any(o.shape != x.shape for o in outputs):
             *outputs, x = torch.broadcast_tensors(*outputs, x)
         return tuple(outputs), x, dtype
-
-    def _elementwise_node(self, outputs, x) -> Tensor:
-        return self._program.node(*outputs, x)
 
     def _with_constant(self, value, outputs, x) -> Tensor:
         constant = self._dropped(*outputs, x)[0]

@@ -32,13 +32,22 @@ from lossderiv.special import (
     step,
 )
 from lossderiv.symbolic.records import Rule
-from lossderiv.symbolic.vectors import ENTRY, RUNNING, LogSumExp, LogSumExpExcept, Placed
+from lossderiv.symbolic.vectors import (
+    ENTRY,
+    RUNNING,
+    LogSumExp,
+    Others,
+    Placed,
+    Softmax,
+    Surprise,
+)
 
 a, b, c, t, u = symbols("a b c t u", real=True)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
 picked = eta[index]
 all_scores = LogSumExp(eta[RUNNING], RUNNING)
-other_scores = LogSumExpExcept(eta[RUNNING] - picked, RUNNING, index)
+weights = Softmax(eta[ENTRY], ENTRY)
+other_weight = Others(weights, ENTRY, index)
 
 READING: tuple[Rule, ...] = (
     Rule(
@@ -128,7 +137,7 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "softplus less a line",
         find=softplus(u) - t * u,
-        give=relu(u) - t * u + log1p(exp(-Abs(u))),
+        give=relu(u) - t * u - log1p(-logistic(-Abs(u))),
         because="for t = 1 and u = 20 the difference is 2e-9, but softplus(20) rounds to 20: "
         "the straight parts cancel exactly when they are subtracted first",
         anchor={t: 1, u: 1},
@@ -147,7 +156,7 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "logistic less a target",
         find=logistic(u) + t,
-        give=step(u) + t - sign(u) * exp(-Abs(u)) / (1 + exp(-Abs(u))),
+        give=step(u) + t - sign(u) * logistic(-Abs(u)),
         because="for t = -1 and u = 20 the slope is -2e-9, but logistic(20) rounds to 1",
         anchor={t: -1, u: 1},
         witness={t: -1.0, u: 20.0},
@@ -165,9 +174,9 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "all scores against one",
         find=all_scores - picked,
-        give=softplus(other_scores),
+        give=Surprise(eta[ENTRY], weights, ENTRY, other_weight, index),
         because="when the target's score leads, the difference is a small number between two "
-        "large ones: leave the target out of the sum instead",
+        "large ones: one minus the weight of all the others keeps its digits",
         anchor={},
         witness={eta: (60.0, 20.0, 0.0), index: 0},
         spares=(all_scores, picked),
@@ -176,10 +185,10 @@ COMPUTING: tuple[Rule, ...] = (
         "softmax less one",
         find=exp(eta[ENTRY] - all_scores) - KroneckerDelta(ENTRY, index),
         give=Placed(
-            exp(eta[ENTRY] - picked - softplus(other_scores)),
+            weights,
             ENTRY,
             index,
-            -logistic(other_scores),
+            -other_weight,
         ),
         because="at the target's own entry 1 - p is the weight of all the others",
         anchor={},

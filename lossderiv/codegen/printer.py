@@ -10,7 +10,7 @@ from sympy.printing.pycode import AbstractPythonCodePrinter
 
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
-from lossderiv.symbolic.vectors import ENTRY, LogSumExp, LogSumExpExcept, Placed
+from lossderiv.symbolic.vectors import ENTRY, LogSumExp, Others, Placed, Softmax, Surprise
 
 # SymPy functions that torch spells directly; everything else belongs in special.py.
 TORCH = {
@@ -58,7 +58,8 @@ class TorchPrinter(AbstractPythonCodePrinter):
         """An assignment; remembers whether the name stands for something curved."""
         if is_curved(expr, self.curved):
             self.curved.add(symbol)
-        return f"{symbol} = {torch_text(expr, self)}"
+        name = symbol.base.label if isinstance(symbol, sp.Indexed) else symbol
+        return f"{name} = {torch_text(expr, self)}"
 
     def doprint(self, expr, assign_to=None):
         if isinstance(expr, list | tuple):
@@ -131,10 +132,20 @@ class TorchPrinter(AbstractPythonCodePrinter):
         self.used["logsumexp"] = LogSumExp.spelling
         return f"logsumexp({self.vector(*expr.args)})"
 
-    def _print_LogSumExpExcept(self, expr):
-        self.used["logsumexp_except"] = LogSumExpExcept.spelling
-        body, j, x = expr.args
-        return f"logsumexp_except({self.vector(body, j)}, {self._print(x)})"
+    def _print_Softmax(self, expr):
+        self.used["softmax"] = Softmax.spelling
+        return f"softmax({self.vector(*expr.args)})"
+
+    def _print_Others(self, expr):
+        self.used["others"] = Others.spelling
+        body, i, x = expr.args
+        return f"others({self.vector(body, i)}, {self._print(x)})"
+
+    def _print_Surprise(self, expr):
+        self.used["surprise"] = Surprise.spelling
+        scores, weights, i, r, x = expr.args
+        vectors = f"{self.vector(scores, i)}, {self.vector(weights, i)}"
+        return f"surprise({vectors}, {self._print(r)}, {self._print(x)})"
 
     def _print_Placed(self, expr):
         self.used["placed"] = Placed.spelling
@@ -151,8 +162,8 @@ class TorchPrinter(AbstractPythonCodePrinter):
         def widen(node):
             if node in entries:
                 return entries[node]
-            if isinstance(node, Placed):
-                return sp.Symbol(self._print_Placed(node))
+            if isinstance(node, Placed | Softmax):
+                return sp.Symbol(self._print(node))
             if j not in node.free_symbols:
                 if node.is_number:
                     return node

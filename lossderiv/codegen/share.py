@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from lossderiv.symbolic.vectors import Softmax
+
 Assignments = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
 
@@ -22,9 +24,7 @@ def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tu
     for tree in trees:
         _count(tree, uses)
     constants = {s for s, e in where if e.is_number}
-    names = {
-        e: sp.Symbol(f"t{k}", real=True) for k, e in enumerate(_repeated(trees, uses, constants))
-    }
+    names = {e: _name(k, e) for k, e in enumerate(_repeated(trees, uses, constants))}
     whole = {e: s for s, e in used}  # a repeated tree that already has a name keeps it
     names |= {e: s for e, s in whole.items() if e in names}
 
@@ -35,6 +35,8 @@ def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tu
         if not top and node in names:
             emit(names[node], node)
             return names[node]
+        if node in done:
+            return node
         if not node.args or isinstance(node, sp.Indexed | sp.Idx | sp.IndexedBase):
             if node in definitions:
                 emit(node, definitions[node])
@@ -50,6 +52,13 @@ def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tu
 
     results = tuple(named(e) for e in exprs)
     return tuple(out), results
+
+
+def _name(k: int, expr: sp.Expr) -> sp.Expr:
+    """``t0``, ``t1``, ...; a vector's name carries the index that its entries have."""
+    if isinstance(expr, Softmax):
+        return sp.IndexedBase(f"t{k}", real=True)[expr.args[1]]
+    return sp.Symbol(f"t{k}", real=True)
 
 
 def _used(exprs, where: Assignments) -> Assignments:
@@ -88,6 +97,8 @@ def _worth_a_name(node, constants: set[sp.Symbol]) -> bool:
         return False
     if isinstance(node, sp.Indexed | sp.Idx | sp.IndexedBase | sp.KroneckerDelta):
         return False
+    if isinstance(node, Softmax):
+        return True
     if any(isinstance(s, sp.Idx) for s in node.free_symbols):
         return False  # depends on a running index: it has no value of its own
     return not (node.is_Mul and len(node.args) == 2 and node.args[0] == -1)

@@ -49,30 +49,85 @@ def logsumexp(u):
         return f"logsumexp({printer._print(self.args[0])})"
 
 
-class LogSumExpExcept(Special):
-    r"""``log sum_{j != x} exp(body_j)``, arguments ``(body, j, x)``: all terms but the target's."""
+class Softmax(Special):
+    r"""``exp(body_i) / sum_j exp(body_j)``, arguments ``(body, i)``: a vector of weights."""
 
-    nargs = 3
+    nargs = 2
     spelling = """
-def logsumexp_except(u, x):
-    return torch.logsumexp(u.scatter(-1, x[..., None], -float("inf")), -1)
+def softmax(u):
+    return torch.softmax(u, -1)
 """.strip("\n")
 
     @staticmethod
-    def meaning(body: sp.Expr, j: sp.Idx, x: sp.Expr) -> sp.Expr:
-        return sp.log(sp.Sum(sp.exp(body), (j, 0, CLASSES - 1)) - sp.exp(body.subs(j, x)))
+    def meaning(body: sp.Expr, i: sp.Idx) -> sp.Expr:
+        return sp.exp(body - LogSumExp(body.xreplace({i: RUNNING}), RUNNING))
+
+    def _latex(self, printer, exp=None) -> str:
+        body, i = (printer._print(a) for a in self.args)
+        return rf"\operatorname{{softmax}}_{{{i}}}\left({body}\right)"
+
+    def _sympystr(self, printer) -> str:
+        return f"softmax({printer._print(self.args[0])})"
+
+
+class Others(Special):
+    r"""``sum_{i != x} body_i``, arguments ``(body, i, x)``: all entries but the target's."""
+
+    nargs = 3
+    spelling = """
+def others(u, x):
+    return u.scatter(-1, x[..., None], 0.0).sum(-1)
+""".strip("\n")
+
+    @staticmethod
+    def meaning(body: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
+        return sp.Sum(body, (i, 0, CLASSES - 1)) - body.subs(i, x)
 
     @property
     def free_symbols(self) -> set:
-        body, j, x = self.args
-        return (body.free_symbols - j.free_symbols) | x.free_symbols
+        body, i, x = self.args
+        return (body.free_symbols - i.free_symbols) | x.free_symbols
 
     def _latex(self, printer, exp=None) -> str:
-        body, j, x = (printer._print(a) for a in self.args)
-        return rf"\log\sum_{{{j} \neq {x}}} e^{{{body}}}"
+        body, i, x = (printer._print(a) for a in self.args)
+        return rf"\sum_{{{i} \neq {x}}} {body}"
 
     def _sympystr(self, printer) -> str:
-        return f"logsumexp_except({printer._print(self.args[0])}, {printer._print(self.args[2])})"
+        body, i, x = (printer._print(a) for a in self.args)
+        return f"sum_{i}_but_{x}({body})"
+
+
+class Surprise(Special):
+    r"""``-log(1 - r)`` for softmax weights, arguments ``(scores, weights, i, r, x)``.
+
+    ``r`` is the weight of all classes but ``x``. The scores serve where ``1 - r`` would underflow:
+    there it is the distance to the largest score, less the log of that score's weight.
+    """
+
+    nargs = 5
+    spelling = """
+def surprise(u, w, r, x):
+    top = u.amax(-1) - u.gather(-1, x[..., None]).squeeze(-1)
+    likely = r < 0.5
+    return torch.where(
+        likely, -torch.log1p(-torch.where(likely, r, 0.25)), top - torch.log(w.amax(-1))
+    )
+""".strip("\n")
+
+    @staticmethod
+    def meaning(scores, weights, i, r: sp.Expr, x) -> sp.Expr:
+        return -sp.log(1 - r)
+
+    @property
+    def free_symbols(self) -> set:
+        scores, weights, i, r, x = self.args
+        return (scores.free_symbols - i.free_symbols) | r.free_symbols | x.free_symbols
+
+    def _latex(self, printer, exp=None) -> str:
+        return rf"-\log\Bigl(1 - {printer._print(self.args[3])}\Bigr)"
+
+    def _sympystr(self, printer) -> str:
+        return f"-log(1 - {printer._print(self.args[3])})"
 
 
 class Placed(Special):
