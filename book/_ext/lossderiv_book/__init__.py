@@ -5,6 +5,8 @@
 ``chapter_numbers``       a chapter's number is the one in its file's name
 ``mathjax``               formulas are typeset offline, from the file system
 ``times``                 ``{runtime}`` and ``{readtime}``: measured, not typed
+``references``            a chapter's own list of the works that it cites
+``exercises``             no two places of a page share an id
 ``docstrings``            examples in docstrings get a heading
 ``downloads``             each chapter as a notebook, with and without outputs
 ``plain_markdown``        MyST Markdown -> the Markdown every notebook reads
@@ -15,10 +17,30 @@ from __future__ import annotations
 
 from sphinx.application import Sphinx
 
-from . import cache_key, chapter_numbers, docstrings, downloads, mathjax, times
+from . import (
+    cache_key,
+    chapter_numbers,
+    docstrings,
+    downloads,
+    exercises,
+    mathjax,
+    references,
+    times,
+)
+
+PARTS = (
+    cache_key,
+    chapter_numbers,
+    mathjax,
+    references,
+    exercises,
+    times,
+    docstrings,
+    downloads,
+)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    for part in (cache_key, chapter_numbers, mathjax, times, docstrings, downloads):
+    for part in PARTS:
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

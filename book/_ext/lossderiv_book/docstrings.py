@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.docstrings import prepare_docstring
 
 HEADING = ["Example", "-------", ""]
 
@@ -26,12 +27,21 @@ def head_example(lines: list[str]) -> list[str]:
     return [*lines[:first], *HEADING, *lines[first:]]
 
 
-def on_docstring(
+def before_napoleon(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     lines[:] = head_example(lines)
 
 
+def after_napoleon(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """A property's docstring is prose: napoleon took what stands before a colon for a type."""
+    if what == "property":
+        lines[:] = prepare_docstring(obj.__doc__ or "")
+
+
 def setup(app: Sphinx) -> None:
     # napoleon listens at the default priority of 500.
-    app.connect("autodoc-process-docstring", on_docstring, priority=400)
+    app.connect("autodoc-process-docstring", before_napoleon, priority=400)
+    app.connect("autodoc-process-docstring", after_napoleon, priority=600)

@@ -30,7 +30,7 @@ from pybtex.backends.markdown import Backend
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from . import times
+from . import references, times
 from .plain_markdown import UnknownMarkup, plain
 
 LOGGER = logging.getLogger(__name__)
@@ -96,13 +96,9 @@ class PageNames:
         return next((c.formatted_entry.label for c in citations if c.key == key), key)
 
     def bibliography(self) -> str:
-        cite = self.app.env.get_domain("cite")
-        refs = [ref for ref in cite.citation_refs if ref.docname == self.page]
-        cited = {target.key for ref in refs for target in ref.targets}
-        entries = {c.key: c.formatted_entry for c in cite.citations if c.key in cited}
         return "\n".join(
             f"- [{entry.label}] {one_line(entry.text.render(Backend()))}"
-            for entry in sorted(entries.values(), key=lambda entry: entry.label)
+            for entry in references.entries(self.app.env, self.page)
         )
 
     def page_title(self, target: str) -> str:
