@@ -128,7 +128,7 @@ TARGETS: Mapping[str, Callable] = {
 
 @dataclass(frozen=True)
 class Ratio:
-    """Our time over the peer's, one ratio a round."""
+    """Our time over the peer's: one ratio a round, each from `repeats` steps of either."""
 
     peer: str
     family: str
@@ -149,10 +149,9 @@ def inputs(pair: Pair, size: tuple[int, int]):
     return raw, target
 
 
-def seconds(step: Callable[[], None], repeats: int) -> float:
+def seconds(step: Callable[[], None]) -> float:
     started = time.perf_counter()
-    for _ in range(repeats):
-        step()
+    step()
     return time.perf_counter() - started
 
 
@@ -168,7 +167,10 @@ def stepper(loss: Callable, raw: Sequence[torch.Tensor], target: torch.Tensor) -
 
 
 def compare(pair: Pair, size: tuple[int, int], rounds: int, budget: float) -> Ratio:
-    """Alternate ours and the peer; one round of one of them takes about `budget` seconds."""
+    """Alternate ours and the peer, step by step; one round takes about `budget` seconds.
+
+    A round's ratio is that of the two median steps, which an interrupted step does not move.
+    """
     import lossderiv as ld
 
     loss = ld.loss(pair.family, reduction="mean", **pair.fixed)
@@ -177,14 +179,14 @@ def compare(pair: Pair, size: tuple[int, int], rounds: int, budget: float) -> Ra
         (lambda *args: loss(args[:-1], args[-1])) if pair.outputs > 1 else loss, raw, target
     )
     peer = stepper(pair.peer, raw, target)
-    for step in (ours, peer, ours, peer):
-        step()
-    repeats = max(1, round(budget / max(seconds(peer, 3) / 3, 1e-6)))
+    warm = [(seconds(ours), seconds(peer)) for _ in range(3)]
+    repeats = max(3, round(budget / min(sum(pair) for pair in warm)))
     ratios = []
-    for i in range(rounds):
-        first, second = (ours, peer) if i % 2 == 0 else (peer, ours)
-        a, b = seconds(first, repeats), seconds(second, repeats)
-        ratios.append(a / b if first is ours else b / a)
+    for _ in range(rounds):
+        times = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
+        ratios.append(
+            statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
+        )
     return Ratio(
         pair.name,
         pair.family,
@@ -213,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the ratios there too")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    sizes, rounds, budget = (SMOKE_SIZES, 3, 0.01) if options.smoke else (SIZES, 15, 0.05)
+    sizes, rounds, budget = (SMOKE_SIZES, 3, 0.02) if options.smoke else (SIZES, 15, 0.1)
     available = set(ld.families())
     print("forward + backward, our time over the peer's, 1 thread, measured in turn")
     print(HEADER)
