@@ -50,7 +50,7 @@ def train(
     *,
     epochs: int,
     batch: int = 128,
-    lr: float = 5e-3,
+    lr: float = 1e-2,
     weight_decay: float = 1e-2,
     seed: int = 0,
     label: str | None = "training",

@@ -22,6 +22,9 @@ from lossderiv.autoencoder.fit import History
 # Okabe and Ito's eight colours, which readers with any colour vision tell apart, black last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
+# Between images, so that the white edge of each can be seen.
+PAPER = "#e4eaf1"
+
 # White behind everything, so that figures stay readable on a dark page; 7 inches of width are
 # about 690 pixels in the book, where 9 points are 12 pixels high.
 STYLE = {
@@ -108,6 +111,7 @@ def images(
             size = (7 - label) * sheet.shape[0] / sheet.shape[1]
             ax = axes(height=size + (0.35 if title else 0.1))
         ax.imshow(sheet, vmin=0, vmax=1)
+        ax.set_facecolor(PAPER)
         ax.grid(False)
         ax.spines[:].set_visible(False)
         ax.set_xticks([])
