@@ -15,6 +15,7 @@ import sympy as sp
 import torch
 
 from lossderiv.codegen.inplace import kernel_text
+from lossderiv.codegen.inplace_vector import vector_kernel_text
 from lossderiv.codegen.printer import TorchPrinter, torch_text
 from lossderiv.codegen.share import share
 from lossderiv.symbolic.derive import slope
@@ -212,12 +213,6 @@ class Program:
         return torch_function(self.inputs, tuple(d.gradient_kernel.values()), d.where)
 
     @cached_property
-    def both(self) -> Callable[..., Tensors]:
-        """``(*outputs, x) -> (loss of each element, *slopes)``."""
-        d = self.derivation
-        return torch_function(self.inputs, (d.kernel, *d.gradient_kernel.values()), d.where)
-
-    @cached_property
     def dropped(self) -> Callable[..., Tensors]:
         """``(*outputs, x) -> (dropped constant,)``, a number or one for each element."""
         return torch_function(self.inputs, (self.derivation.dropped,), ())
@@ -230,28 +225,14 @@ class Program:
         return self._kernels[key]
 
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
-        if self.is_vector:
-            return self._vector_kernel(reduced, gradients)
         d = self.derivation
         slopes = list(d.gradient_kernel.values()) if gradients else []
-        text, used = kernel_text("kernel", d.kernel, slopes, self.inputs, d.where, reduced)
+        write = vector_kernel_text if self.is_vector else kernel_text
+        text, used = write("kernel", d.kernel, slopes, self.inputs, d.where, reduced)
         space = _helpers(used)
         exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)
         kernel = space["kernel"]
         kernel.source = text
-        return kernel
-
-    def _vector_kernel(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
-        both, value = self.both, self.value
-
-        def kernel(*arguments) -> Tensors:
-            *inputs, s = arguments
-            out, *slopes = both(*inputs) if gradients else value(*inputs)
-            if reduced:
-                out = out.sum() * s
-                slopes = [g.mul_(s) for g in slopes]
-            return (out, *slopes)
-
         return kernel
 
     @cached_property

@@ -105,8 +105,7 @@ class Loss(nn.Module):
         self._scale = float(self.derivation.scale)
         self._count = len(self.outputs)
         self._goes_straight = (
-            not self._is_vector
-            and self.validate is not True
+            self.validate is not True
             and self.reduction != "none"
             and self.constants == "drop"
         )
@@ -232,15 +231,20 @@ class Loss(nn.Module):
         """The common case, in few microseconds: checked before, alike in shape and type."""
         if not self._goes_straight or not (self._seen_first or self.validate is False):
             return False
-        shape, dtype = target.shape, target.dtype
+        shape, dtype = target.shape, outputs[0].dtype
         return (
             len(outputs) == self._count
             and (dtype is torch.float32 or dtype is torch.float64)
-            and all(o.shape == shape and o.dtype is dtype for o in outputs)
+            and target.dtype is (torch.int64 if self._takes_classes else dtype)
+            and all(self._event_shape(o) == shape and o.dtype is dtype for o in outputs)
             and target.numel() > 0
             and not _transforming(outputs, target)
             and not torch.is_autocast_enabled(target.device.type)
         )
+
+    def _event_shape(self, output: Tensor) -> torch.Size:
+        """The shape of an output without its class axis."""
+        return output.shape[:-1] if self._is_vector else output.shape
 
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:

@@ -36,18 +36,19 @@ from lossderiv.symbolic.vectors import (
     ENTRY,
     RUNNING,
     LogSumExp,
-    Others,
+    LogSumExpBy,
     Placed,
+    Rivals,
     Softmax,
-    Surprise,
 )
 
 a, b, c, t, u = symbols("a b c t u", real=True)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
 picked = eta[index]
 all_scores = LogSumExp(eta[RUNNING], RUNNING)
-weights = Softmax(eta[ENTRY], ENTRY)
-other_weight = Others(weights, ENTRY, index)
+rivals = Rivals(eta[ENTRY], ENTRY, index)
+weights = Softmax(rivals, ENTRY)
+lead = LogSumExpBy(rivals, weights, ENTRY) - picked
 
 READING: tuple[Rule, ...] = (
     Rule(
@@ -174,9 +175,9 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "all scores against one",
         find=all_scores - picked,
-        give=Surprise(eta[ENTRY], weights, ENTRY, other_weight, index),
+        give=softplus(lead),
         because="when the target's score leads, the difference is a small number between two "
-        "large ones: one minus the weight of all the others keeps its digits",
+        "large ones: leave the target out of the sum instead",
         anchor={},
         witness={eta: (60.0, 20.0, 0.0), index: 0},
         spares=(all_scores, picked),
@@ -185,10 +186,10 @@ COMPUTING: tuple[Rule, ...] = (
         "softmax less one",
         find=exp(eta[ENTRY] - all_scores) - KroneckerDelta(ENTRY, index),
         give=Placed(
-            weights,
+            weights * logistic(lead),
             ENTRY,
             index,
-            -other_weight,
+            -logistic(lead),
         ),
         because="at the target's own entry 1 - p is the weight of all the others",
         anchor={},

@@ -64,6 +64,11 @@ def _refuse(x: torch.Tensor, bad: torch.Tensor, family: str, what: str, advice: 
 def check_shapes(outputs: tuple[torch.Tensor, ...], x: torch.Tensor, names, vector: bool) -> None:
     """Raise :class:`ShapeError` unless outputs and target broadcast (vectors: but for the last
     axis)."""
+    if vector and any(o.dim() == 0 or o.shape[-1] < 2 for o in outputs):
+        raise ShapeError(
+            f"Output {names[0]} has shape {tuple(outputs[0].shape)}; its last axis is the class axis "
+            "and needs at least 2 classes. Move the classes last (loss.split does)."
+        )
     shapes = [tuple(o.shape[:-1]) if vector else tuple(o.shape) for o in outputs]
     try:
         torch.broadcast_shapes(*shapes, tuple(x.shape))

@@ -10,7 +10,7 @@ from sympy.printing.pycode import AbstractPythonCodePrinter
 
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
-from lossderiv.symbolic.vectors import ENTRY, LogSumExp, Others, Placed, Softmax, Surprise
+from lossderiv.symbolic.vectors import ENTRY, LogSumExp, LogSumExpBy, Placed, Rivals, Softmax
 
 # SymPy functions that torch spells directly; everything else belongs in special.py.
 TORCH = {
@@ -136,16 +136,15 @@ class TorchPrinter(AbstractPythonCodePrinter):
         self.used["softmax"] = Softmax.spelling
         return f"softmax({self.vector(*expr.args)})"
 
-    def _print_Others(self, expr):
-        self.used["others"] = Others.spelling
+    def _print_Rivals(self, expr):
+        self.used["rivals"] = Rivals.spelling
         body, i, x = expr.args
-        return f"others({self.vector(body, i)}, {self._print(x)})"
+        return f"rivals({self.vector(body, i)}, {self._print(x)})"
 
-    def _print_Surprise(self, expr):
-        self.used["surprise"] = Surprise.spelling
-        scores, weights, i, r, x = expr.args
-        vectors = f"{self.vector(scores, i)}, {self.vector(weights, i)}"
-        return f"surprise({vectors}, {self._print(r)}, {self._print(x)})"
+    def _print_LogSumExpBy(self, expr):
+        self.used["logsumexp_by"] = LogSumExpBy.spelling
+        body, weights, i = expr.args
+        return f"logsumexp_by({self.vector(body, i)}, {self.vector(weights, i)})"
 
     def _print_Placed(self, expr):
         self.used["placed"] = Placed.spelling
@@ -162,7 +161,7 @@ class TorchPrinter(AbstractPythonCodePrinter):
         def widen(node):
             if node in entries:
                 return entries[node]
-            if isinstance(node, Placed | Softmax):
+            if isinstance(node, Placed | Rivals | Softmax):
                 return sp.Symbol(self._print(node))
             if j not in node.free_symbols:
                 if node.is_number:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from lossderiv.symbolic.vectors import Softmax
+from lossderiv.symbolic.vectors import Rivals, Softmax
 
 Assignments = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
@@ -56,7 +56,7 @@ def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tu
 
 def _name(k: int, expr: sp.Expr) -> sp.Expr:
     """``t0``, ``t1``, ...; a vector's name carries the index that its entries have."""
-    if isinstance(expr, Softmax):
+    if isinstance(expr, Rivals | Softmax):
         return sp.IndexedBase(f"t{k}", real=True)[expr.args[1]]
     return sp.Symbol(f"t{k}", real=True)
 
@@ -97,7 +97,7 @@ def _worth_a_name(node, constants: set[sp.Symbol]) -> bool:
         return False
     if isinstance(node, sp.Indexed | sp.Idx | sp.IndexedBase | sp.KroneckerDelta):
         return False
-    if isinstance(node, Softmax):
+    if isinstance(node, Rivals | Softmax):
         return True
     if any(isinstance(s, sp.Idx) for s in node.free_symbols):
         return False  # depends on a running index: it has no value of its own

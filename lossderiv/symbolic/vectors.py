@@ -70,64 +70,57 @@ def softmax(u):
         return f"softmax({printer._print(self.args[0])})"
 
 
-class Others(Special):
-    r"""``sum_{i != x} body_i``, arguments ``(body, i, x)``: all entries but the target's."""
+class Rivals(Special):
+    r"""The scores of all classes but the target's, whose place is minus infinity: ``(body, i, x)``."""
 
     nargs = 3
     spelling = """
-def others(u, x):
-    return u.scatter(-1, x[..., None], 0.0).sum(-1)
+def rivals(u, x):
+    return u.scatter(-1, x[..., None], -float("inf"))
 """.strip("\n")
 
     @staticmethod
     def meaning(body: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
-        return sp.Sum(body, (i, 0, CLASSES - 1)) - body.subs(i, x)
-
-    @property
-    def free_symbols(self) -> set:
-        body, i, x = self.args
-        return (body.free_symbols - i.free_symbols) | x.free_symbols
+        return sp.Piecewise((-sp.oo, sp.Eq(i, x)), (body, True))
 
     def _latex(self, printer, exp=None) -> str:
         body, i, x = (printer._print(a) for a in self.args)
-        return rf"\sum_{{{i} \neq {x}}} {body}"
+        return rf"{body},\, {i} \neq {x}"
 
     def _sympystr(self, printer) -> str:
         body, i, x = (printer._print(a) for a in self.args)
-        return f"sum_{i}_but_{x}({body})"
+        return f"{body}, {i} != {x}"
 
 
-class Surprise(Special):
-    r"""``-log(1 - r)`` for softmax weights, arguments ``(scores, weights, i, r, x)``.
+class LogSumExpBy(Special):
+    r"""``log sum_i exp(body_i)`` when the softmax is at hand, arguments ``(body, softmax, i)``.
 
-    ``r`` is the weight of all classes but ``x``. The scores serve where ``1 - r`` would underflow:
-    there it is the distance to the largest score, less the log of that score's weight.
+    The largest score less the log of its weight: one pass over the classes, no second exp.
     """
 
-    nargs = 5
+    nargs = 3
     spelling = """
-def surprise(u, w, r, x):
-    top = u.amax(-1) - u.gather(-1, x[..., None]).squeeze(-1)
-    likely = r < 0.5
-    return torch.where(
-        likely, -torch.log1p(-torch.where(likely, r, 0.25)), top - torch.log(w.amax(-1))
-    )
+def logsumexp_by(u, w):
+    return u.amax(-1) - torch.log(w.amax(-1))
 """.strip("\n")
 
     @staticmethod
-    def meaning(scores, weights, i, r: sp.Expr, x) -> sp.Expr:
-        return -sp.log(1 - r)
+    def meaning(body: sp.Expr, weights: sp.Expr, i: sp.Idx) -> sp.Expr:
+        return sp.log(sp.Sum(sp.exp(body), (i, 0, CLASSES - 1)))
 
     @property
     def free_symbols(self) -> set:
-        scores, weights, i, r, x = self.args
-        return (scores.free_symbols - i.free_symbols) | r.free_symbols | x.free_symbols
+        return self.args[0].free_symbols - self.args[2].free_symbols
 
     def _latex(self, printer, exp=None) -> str:
-        return rf"-\log\Bigl(1 - {printer._print(self.args[3])}\Bigr)"
+        body, _, i = self.args
+        if isinstance(body, Rivals):
+            score, _, x = (printer._print(a) for a in body.args)
+            return rf"\log\sum_{{{printer._print(i)} \neq {x}}} e^{{{score}}}"
+        return rf"\log\sum_{{{printer._print(i)}}} e^{{{printer._print(body)}}}"
 
     def _sympystr(self, printer) -> str:
-        return f"-log(1 - {printer._print(self.args[3])})"
+        return f"logsumexp({printer._print(self.args[0])})"
 
 
 class Placed(Special):
