@@ -12,6 +12,7 @@ _HOMES = {
     "lossderiv.recognise": ("known_as",),
     "lossderiv.codegen": ("source",),
     "lossderiv.losses": ("loss", "Loss"),
+    "lossderiv.exercises": ("check_exercise",),
     "lossderiv.symbolic.trace": ("let",),
     "lossderiv.symbolic.records": ("Density", "Derivation", "Domain", "Link", "Rule", "Step"),
     "lossderiv.domains": (
