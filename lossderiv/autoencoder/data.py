@@ -50,8 +50,8 @@ class Data:
         sizes = f"{len(self.train)} train, {len(self.val)} validation, {len(self.test)} test"
         height, width = self.shape[1:]
         return (
-            f"{self.name}: {height} x {width} images, {self.levels} grey levels; "
-            f"{sizes}; on {self.train.device}"
+            f"{self.name}: {height} x {width} images, {self.levels} grey levels, "
+            f"on {self.train.device}\n{sizes}"
         )
 
 
@@ -82,7 +82,8 @@ def load(
 
     >>> data = load("digits", on=torch.device("cpu"))
     >>> data
-    digits: 8 x 8 images, 17 grey levels; 1097 train, 200 validation, 500 test; on cpu
+    digits: 8 x 8 images, 17 grey levels, on cpu
+    1097 train, 200 validation, 500 test
     """
     name = name or os.environ.get("LOSSDERIV_DATASET") or "digits"
     if name not in SOURCES:

@@ -109,7 +109,7 @@ def train(
         if val_curve[-1] < best:
             best, best_epoch = val_curve[-1], epoch
             best_weights = copy.deepcopy(model.state_dict())
-        show(epoch / epochs, f"epoch {epoch}, validation loss {best:.4g} at best")
+        show(epoch / epochs, f"validation loss {best:.4g}")
 
     model.load_state_dict(best_weights)
     model.eval()

@@ -75,9 +75,9 @@ class Picture(Figure):
 def axes(rows: int = 1, columns: int = 1, *, width: float = 7, height: float = 3, **sharing):
     """New Axes in a `Picture`: one, or an array of them. `sharing` goes to Figure.subplots."""
     with style():
-        return Picture(figsize=(width, height), layout="constrained").subplots(
-            rows, columns, **sharing
-        )
+        figure = Picture(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.08)
+        return figure.subplots(rows, columns, **sharing)
 
 
 def images(

@@ -25,7 +25,7 @@ class Progress:
         if done < 1 and now - self.shown < self.every:
             return
         self.shown = now
-        cells = 24
+        cells = 16
         full = int(done * cells)
         seconds = f"{now - self.started:.1f} s"
         self.write(
