@@ -1,9 +1,10 @@
 """A derivation as differentiable torch functions.
 
-Three tiers compute the same expressions. *Eager*: one generated kernel computes loss and gradient
-in place, in the forward pass. *Transformed* (``torch.func``, forward mode, double backward): a
-tower of nodes, each an expression whose derivatives are derived symbolically when first asked for.
-*Traced* (``torch.compile``): the readable source, with its gradient as the backward pass.
+Three tiers compute the same expressions. *Eager* (:mod:`lossderiv.eager`): one generated kernel
+computes loss and gradient in place, in the forward pass. *Transformed* (``torch.func``, forward
+mode, double backward): a tower of nodes, each an expression whose derivatives are derived
+symbolically when first asked for. *Traced* (``torch.compile``): the readable source, with its
+gradient as the backward pass.
 """
 
 from __future__ import annotations
@@ -105,9 +106,7 @@ class Node:
     @cached_property
     def direct(self) -> bool:
         """Whether torch must differentiate the spelling: some function has no slope of its own."""
-        return any(
-            slope is None for f in self.expr.atoms(Special) for slope in type(f).slopes
-        )
+        return any(slope is None for f in self.expr.atoms(Special) for slope in type(f).slopes)
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         if self.expr.is_number:
@@ -187,7 +186,6 @@ class Program:
         self.derivation = derivation
         self.inputs = [*derivation.outputs, str(derivation.density.variable)]
         self.is_vector = any(isinstance(o, sp.IndexedBase) for o in derivation.context.outputs)
-        self._kernels: dict[tuple[bool, bool], Callable[..., Tensors]] = {}
 
     @cached_property
     def node(self) -> Node:
@@ -217,14 +215,28 @@ class Program:
         """``(*outputs, x) -> (dropped constant,)``, a number or one for each element."""
         return torch_function(self.inputs, (self.derivation.dropped,), ())
 
-    def kernel(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
-        """The in-place kernel: see :func:`lossderiv.codegen.inplace.kernel_text`."""
-        key = (reduced, gradients)
-        if key not in self._kernels:
-            self._kernels[key] = self._build(reduced, gradients)
-        return self._kernels[key]
+    @cached_property
+    def each(self) -> Callable[..., Tensors]:
+        """In-place kernel: loss of each element, and the slopes."""
+        return self._build(reduced=False, gradients=True)
+
+    @cached_property
+    def each_value(self) -> Callable[..., Tensors]:
+        """In-place kernel: loss of each element alone."""
+        return self._build(reduced=False, gradients=False)
+
+    @cached_property
+    def summed(self) -> Callable[..., Tensors]:
+        """In-place kernel: ``s`` times the sum of the losses, and its slopes."""
+        return self._build(reduced=True, gradients=True)
+
+    @cached_property
+    def summed_value(self) -> Callable[..., Tensors]:
+        """In-place kernel: ``s`` times the sum of the losses alone."""
+        return self._build(reduced=True, gradients=False)
 
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
+        """See :func:`lossderiv.codegen.inplace.kernel_text`."""
         d = self.derivation
         slopes = list(d.gradient_kernel.values()) if gradients else []
         write = vector_kernel_text if self.is_vector else kernel_text
@@ -254,44 +266,6 @@ class Program:
                 return (None, *(weight * g for g in gradient(*outputs, x)))
 
         return Traced
-
-
-class Eager(torch.autograd.Function):
-    """The default tier: the kernel computes loss and gradient together, in forward."""
-
-    @staticmethod
-    def forward(ctx, program: Program, reduced: bool, s: float, x, *outputs):
-        wanted = any(ctx.needs_input_grad[4:])
-        value, *slopes = program.kernel(reduced, wanted)(*outputs, x, s)
-        if wanted:
-            ctx.program, ctx.reduced, ctx.s = program, reduced, s
-            ctx.save_for_backward(x, *outputs, *slopes)
-        return value
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, *rest = ctx.saved_tensors
-        count = len(rest) // 2
-        outputs, slopes = rest[:count], rest[count:]
-        if torch.is_grad_enabled():  # a graph of the gradient is wanted: derive it, do not reuse
-            return (None, None, None, None, *_differentiable(ctx, grad, x, outputs))
-        if not ctx.reduced:
-            weight = grad[..., None] if ctx.program.is_vector else grad
-            return (None, None, None, None, *(weight * g for g in slopes))
-        if grad.device.type == "cpu" and grad.item() == 1.0:
-            return (None, None, None, None, *slopes)
-        return (None, None, None, None, *(grad * g for g in slopes))
-
-
-def _differentiable(ctx, grad, x, outputs):
-    program = ctx.program
-    weight = grad * ctx.s if ctx.reduced else grad
-    if program.is_vector:
-        if not ctx.reduced:
-            weight = weight[..., None]
-        return [weight * g for g in program.gradient(*outputs, x)]
-    parts = [program.node.partial(k) for k in range(len(outputs))]
-    return [weight * p(*outputs, x) for p in parts]
 
 
 def special_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from lossderiv.autograd import Eager, Program, inverse_links
+from lossderiv.autograd import Program, inverse_links
 from lossderiv.codegen import source
 from lossderiv.derivations import derive
+from lossderiv.eager import Each, Summed
 from lossderiv.errors import ParameterError, ShapeError
 from lossderiv.sampling import SUMMARIES
 from lossderiv.symbolic.records import Density, Derivation
@@ -104,11 +105,8 @@ class Loss(nn.Module):
         self._harmless = data.typical[0]
         self._scale = float(self.derivation.scale)
         self._count = len(self.outputs)
-        self._goes_straight = (
-            self.validate is not True
-            and self.reduction != "none"
-            and self.constants == "drop"
-        )
+        self._is_summed = self.reduction != "none" and self.constants == "drop"
+        self._goes_straight = self._is_summed and self.validate is not True
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -139,26 +137,21 @@ class Loss(nn.Module):
         """
         outputs = self._as_tuple(input)
         compiling = torch.compiler.is_compiling()
-        if weight is None and not compiling and self._is_plain(outputs, target):
-            s = 1.0 / target.numel() if self.reduction == "mean" else 1.0
-            return Eager.apply(self._program, True, s, target, *outputs)
         if not compiling:
+            if weight is None and self._is_plain(outputs, target):
+                return Summed.apply(self._program, self._factor(target), target, *outputs)
             self._check(outputs, target, weight)
         if weight is not None:
             target, outputs = self._mask(outputs, target, weight)
         outputs, x, dtype = self._prepare(outputs, target)
         if compiling:
             value = self._traced.apply(x, *outputs)
-        elif _transforming(outputs, x):
+        elif _transforming(x):
             value = self._program.transformed(*outputs, x)
-        elif weight is None and self.reduction != "none" and self.constants == "drop":
-            count = x.numel()
-            s = 1.0 / count if self.reduction == "mean" else 1.0
-            if count:
-                return Eager.apply(self._program, True, s, x, *outputs).to(dtype)
-            value = Eager.apply(self._program, False, 1.0, x, *outputs)
+        elif weight is None and self._is_summed and x.numel():
+            return Summed.apply(self._program, self._factor(x), x, *outputs).to(dtype)
         else:
-            value = Eager.apply(self._program, False, 1.0, x, *outputs)
+            value = Each.apply(self._program, x, *outputs)
         if self.constants == "keep":
             value = self._with_constant(value, outputs, x)
         return self._reduce(value, weight).to(dtype)
@@ -219,7 +212,7 @@ class Loss(nn.Module):
         others on the same scale of ``x``.
         """
         outputs, x, _ = self._prepare(self._as_tuple(outputs), x)
-        value = Eager.apply(self._program, False, 1.0, x, *outputs)
+        value = Each.apply(self._program, x, *outputs)
         return self._with_constant(value, outputs, x).mean() / math.log(2)
 
     # How it is done --------------------------------------------------------------------------
@@ -228,23 +221,30 @@ class Loss(nn.Module):
         return (given,) if isinstance(given, Tensor) else tuple(given)
 
     def _is_plain(self, outputs: tuple[Tensor, ...], target: Tensor) -> bool:
-        """The common case, in few microseconds: checked before, alike in shape and type."""
-        if not self._goes_straight or not (self._seen_first or self.validate is False):
+        """The common case, in a microsecond: checked before, alike in shape and type.
+
+        The kernel then needs no preparation, under autocast neither: its type is not low.
+        """
+        if not (self._goes_straight and (self._seen_first or self.validate is False)):
             return False
-        shape, dtype = target.shape, outputs[0].dtype
+        if len(outputs) != self._count or not isinstance(target, Tensor):
+            return False
+        shape = target.shape
+        dtype = torch.float64 if target.dtype is torch.float64 else torch.float32
+        for o in outputs:
+            if not isinstance(o, Tensor) or o.dtype is not dtype:
+                return False
+            if (o.shape[:-1] if self._is_vector else o.shape) != shape:
+                return False
         return (
-            len(outputs) == self._count
-            and (dtype is torch.float32 or dtype is torch.float64)
-            and target.dtype is (torch.int64 if self._takes_classes else dtype)
-            and all(self._event_shape(o) == shape and o.dtype is dtype for o in outputs)
+            target.dtype is (torch.int64 if self._takes_classes else dtype)
             and target.numel() > 0
-            and not _transforming(outputs, target)
-            and not torch.is_autocast_enabled(target.device.type)
+            and not _transforming(target)
         )
 
-    def _event_shape(self, output: Tensor) -> torch.Size:
-        """The shape of an output without its class axis."""
-        return output.shape[:-1] if self._is_vector else output.shape
+    def _factor(self, x: Tensor) -> float:
+        """By what the sum of the losses is multiplied."""
+        return 1.0 / x.numel() if self.reduction == "mean" else 1.0
 
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:
@@ -252,7 +252,7 @@ class Loss(nn.Module):
         vector = self._is_vector
         check_outputs(outputs, self.outputs)
         check_shapes(outputs, target, self.outputs, vector)
-        if (self.validate == "first" and self._seen_first) or _transforming(outputs, target):
+        if (self.validate == "first" and self._seen_first) or _transforming(target):
             return
         x = target
         if weight is not None:
@@ -324,7 +324,7 @@ class Loss(nn.Module):
         self._compile()
 
 
-def _transforming(outputs: tuple[Tensor, ...], x: Tensor) -> bool:
+def _transforming(x: Tensor) -> bool:
     """Whether a torch.func transform or forward mode is at work, or the target wants a slope."""
     return (
         torch._C._are_functorch_transforms_active()

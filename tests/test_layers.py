@@ -24,12 +24,12 @@ ORDER = (
     {"derivations"},
     {"codegen", "recognise"},
     {"autograd", "targets"},
-    {"sampling"},
+    {"sampling", "eager"},
     {"losses"},
     {"exercises", "autoencoder"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
-WITH_TORCH = {"autograd", "targets", "sampling", "losses", "exercises", "autoencoder"}
+WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 

@@ -8,7 +8,7 @@ order, as the readable source; the printed text can be read with ``inspect.getso
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
@@ -55,6 +55,7 @@ class Tape:
 
     def __init__(self, inputs: Sequence[str], where: Assignments):
         self.inputs = tuple(inputs)
+        self.stem = unused("v", inputs)
         self.definitions = dict(where)
         self.operations: list[Operation] = []
         self.used: dict[str, str] = {}
@@ -93,7 +94,7 @@ class Tape:
         return self._function(expr)
 
     def _new(self, args: Sequence[str | float], fresh: str, into: str | None) -> str:
-        name = f"v{len(self.operations)}"
+        name = f"{self.stem}{len(self.operations)}"
         texts = [a if isinstance(a, str) else repr(a) for a in args]
         tensors = tuple(a for a in args if isinstance(a, str))
         o = "{o}"
@@ -207,6 +208,8 @@ class Tape:
                     total, number = self._plus_number(total, number, scale), 0.0
             else:
                 total = self._plus(total, v, c, scale)
+        if total is None:
+            return number
         return self._plus_number(total, number, scale) if number else total
 
     def _flat(self, term: sp.Expr) -> sp.Expr:
@@ -262,31 +265,42 @@ def kernel_text(
     where: Assignments,
     reduced: bool,
 ) -> tuple[str, dict[str, str]]:
-    """Text of ``name(*inputs, s)`` and of the special functions that it calls.
+    """Text of ``name(*inputs, s, *into)`` and of the special functions that it calls.
 
     It returns ``s`` times the summed loss (or, not ``reduced``, the loss of each element) and then
-    each gradient, times ``s`` when reduced.
+    each gradient, times ``s`` when reduced. A gradient is written into its tensor of ``into`` where
+    one is given and torch can; else it is a new tensor.
     """
+    s = unused("s", inputs)
     tape = Tape(inputs, where)
     factor, rest = value.as_coeff_Mul()
     front = tape.value(rest if reduced else value)
-    slopes = [tape.scaled(g, "s" if reduced else "") if not g.is_number else g for g in gradients]
-    results = [front, *slopes]
-    body = _emit(tape, results)
-    names = body.names
+    slopes = [tape.scaled(g, s if reduced else "") if not g.is_number else g for g in gradients]
+    into = [unused(f"slope{k}", inputs) for k in range(len(slopes))]
+    body = _emit(tape, [front, *slopes], dict(zip(reversed(slopes), reversed(into), strict=True)))
     texts = [
-        names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], reduced) for r in results
+        body.names.get(r, r)
+        if isinstance(r, str)
+        else _constant(r, inputs[0], s if reduced else "")
+        for r in [front, *slopes]
     ]
     if reduced:
-        texts[0] = f"{texts[0]}.sum() * ({_factor(float(factor), 's')})"
-    lines = [f"def {name}({', '.join(inputs)}, s):", *(f"    {t}" for t in body.lines)]
+        texts[0] = f"{texts[0]}.sum() * ({_factor(float(factor), s)})"
+    arguments = ", ".join([*inputs, s, *(f"{i}=None" for i in into)])
+    lines = [f"def {name}({arguments}):", *(f"    {t}" for t in body.lines)]
     lines.append(f"    return {', '.join(texts)}{',' if len(texts) == 1 else ''}")
     return "\n".join(lines), tape.used
 
 
-def _constant(number, like: str, reduced: bool) -> str:
-    by = _factor(float(number), "s" if reduced else "")
-    return f"torch.full_like({like}, {by})"
+def unused(name: str, inputs: Sequence[str]) -> str:
+    """``name``, lengthened until no input begins with it: a user may call the data ``s``."""
+    while any(i.startswith(name) for i in inputs):
+        name += "_"
+    return name
+
+
+def _constant(number, like: str, scale: str) -> str:
+    return f"torch.full_like({like}, {_factor(float(number), scale)})"
 
 
 @dataclass(frozen=True)
@@ -295,23 +309,35 @@ class _Body:
     names: dict[str, str]
 
 
-def _emit(tape: Tape, results: Sequence[object]) -> _Body:
-    """Write the operations, each into a buffer whose last reader it is where there is one."""
+def _emit(tape: Tape, results: Sequence[object], into: Mapping[object, str]) -> _Body:
+    """Write the operations, each into a buffer whose last reader it is where there is one.
+
+    A buffer that ends as a result of ``into`` is the tensor of that name from the start.
+    """
     wanted = [r for r in results if isinstance(r, str)]
     operations = _needed(tape.operations, set(wanted))
     last = {a: k for k, op in enumerate(operations) for a in op.args}
     keep = {*wanted, *tape.inputs}
-    buffer: dict[str, str] = {}
-    lines = []
+    reused: dict[str, str] = {}
     for k, op in enumerate(operations):
         free = [a for a in op.args if last[a] == k and a not in keep]
-        swap = {a: buffer.get(a, a) for a in op.args}
         if op.into is not None and free:
-            buffer[op.target] = swap[free[0]]
-            lines.append(_renamed(op.into, swap).replace("{o}", swap[free[0]]))
+            reused[op.target] = reused.get(free[0], free[0])
+    given = {reused.get(r, r): name for r, name in into.items()}
+    names = {
+        op.target: given.get(reused.get(op.target, op.target), reused.get(op.target, op.target))
+        for op in operations
+    }
+    lines = []
+    for op in operations:
+        own = names[op.target]
+        if op.target in reused:
+            lines.append(_renamed(op.into, names).replace("{o}", own))
+        elif own in into.values() and op.into is not None:
+            lines.append(f"{own} = " + _renamed(op.into, names).replace("{o}", own))
         else:
-            lines.append(f"{op.target} = {_renamed(op.fresh, swap)}")
-    return _Body(tuple(lines), buffer)
+            lines.append(f"{own} = {_renamed(op.fresh, names)}")
+    return _Body(tuple(lines), names)
 
 
 def _needed(operations: Sequence[Operation], wanted: set[str]) -> list[Operation]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from lossderiv.codegen.inplace import unused
 from lossderiv.codegen.printer import TorchPrinter, torch_text
 from lossderiv.codegen.share import Assignments, share
 
@@ -49,12 +50,14 @@ def vector_kernel_text(
     reduced: bool,
 ) -> tuple[str, dict[str, str]]:
     """As :func:`lossderiv.codegen.inplace.kernel_text`, for a loss over classes."""
-    printer = _IntoBuffer(" * s" if reduced else "")
+    s = unused("s", inputs)
+    printer = _IntoBuffer(f" * {s}" if reduced else "")
     assignments, results = share([value, *gradients], where)
     lines = [printer.assign(symbol, e) for symbol, e in assignments]
     texts = [torch_text(e, printer) for e in results]
     if reduced:
-        texts[0] = f"({texts[0]}).sum() * s"
+        texts[0] = f"({texts[0]}).sum() * {s}"
     body = [*lines, f"value = {texts[0]}", f"return {', '.join(['value', *texts[1:]])},"]
-    head = f"def {name}({', '.join(inputs)}, s):"
+    into = [f"{unused(f'slope{k}', inputs)}=None" for k in range(len(gradients))]
+    head = f"def {name}({', '.join([*inputs, s, *into])}):"
     return "\n".join([head, *(f"    {line}" for line in body)]), printer.used

@@ -1,0 +1,90 @@
+"""The default tier: one generated kernel computes loss and gradient together, in forward.
+
+Large tensors are worked through in blocks that stay in the processor's cache, each gradient
+written into its place; a sum adds float32 block sums in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lossderiv.autograd import Program
+
+BLOCK = 131_072
+"""Elements of a block for each thread: half a megabyte in float32."""
+
+
+class Summed(torch.autograd.Function):
+    """``s`` times the sum of the losses; backward hands out what forward has computed."""
+
+    @staticmethod
+    def forward(ctx, program: Program, s: float, x: Tensor, *outputs: Tensor) -> Tensor:
+        if True not in ctx.needs_input_grad:
+            return run(program.summed_value, outputs, x, s, slopes=False)[0]
+        value, *slopes = run(program.summed, outputs, x, s, slopes=True)
+        ctx.program, ctx.s = program, s
+        ctx.save_for_backward(x, *outputs, *slopes)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, *rest = ctx.saved_tensors
+        outputs, slopes = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        if torch.is_grad_enabled():  # a graph of the gradient is wanted: derive it, do not reuse
+            return (None, None, None, *slopes_with_graph(ctx.program, grad * ctx.s, x, outputs))
+        if grad.is_cpu and grad.item() == 1.0:
+            return (None, None, None, *slopes)
+        return (None, None, None, *(grad * g for g in slopes))
+
+
+class Each(torch.autograd.Function):
+    """The loss of each element."""
+
+    @staticmethod
+    def forward(ctx, program: Program, x: Tensor, *outputs: Tensor) -> Tensor:
+        if True not in ctx.needs_input_grad:
+            return program.each_value(*outputs, x, 1.0)[0]
+        value, *slopes = program.each(*outputs, x, 1.0)
+        ctx.program = program
+        ctx.save_for_backward(x, *outputs, *slopes)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, *rest = ctx.saved_tensors
+        outputs, slopes = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        weight = grad[..., None] if ctx.program.is_vector else grad
+        if torch.is_grad_enabled():
+            return (None, None, *slopes_with_graph(ctx.program, weight, x, outputs))
+        return (None, None, *(weight * g for g in slopes))
+
+
+def slopes_with_graph(program: Program, weight: Tensor, x: Tensor, outputs) -> list[Tensor | None]:
+    """The slopes times ``weight``, differentiable once more."""
+    if program.is_vector:
+        return [weight * g for g in program.gradient(*outputs, x)]
+    parts = [program.node.partial(k) for k in range(len(outputs))]
+    return [None if p is None else weight * p(*outputs, x) for p in parts]
+
+
+def run(kernel: Callable, outputs: tuple[Tensor, ...], x: Tensor, s: float, slopes: bool):
+    """``kernel(*outputs, x, s)``, block by block where that is faster."""
+    like = outputs[0]
+    if like.numel() <= BLOCK or not like.is_cpu or x.dim() == 0:
+        return kernel(*outputs, x, s)
+    into = [torch.empty_like(o, memory_format=torch.contiguous_format) for o in outputs if slopes]
+    tensors = (*outputs, x, *into)
+    if all(t.is_contiguous() for t in tensors):  # then a block need not be whole rows
+        tensors = tuple(t.view(-1, *t.shape[x.dim() :]) for t in tensors)  # but has all classes
+    rows = max(1, BLOCK * torch.get_num_threads() * len(tensors[0]) // like.numel())
+    inputs, total = len(outputs) + 1, 0.0
+    for pieces in zip(*(t.split(rows) for t in tensors), strict=True):
+        value, *found = kernel(*pieces[:inputs], s, *pieces[inputs:])
+        for slope, place in zip(found, pieces[inputs:], strict=True):
+            if slope is not place:  # torch could not write there
+                place.copy_(slope)
+        total += value.item()
+    return (like.new_tensor(total), *into)
