@@ -5,19 +5,26 @@ nothing else in the package imports it, and its loop takes any callable `loss(ou
 """
 
 from lossderiv.autoencoder import plots
+from lossderiv.autoencoder.checkpoint import CheckpointError
 from lossderiv.autoencoder.data import Data, device, load
+from lossderiv.autoencoder.experiment import Comparison, Experiment, Run, run
 from lossderiv.autoencoder.fit import History, NonFiniteLoss, evaluate, train
 from lossderiv.autoencoder.models import Autoencoder, build
 
 __all__ = [
     "Autoencoder",
+    "CheckpointError",
+    "Comparison",
     "Data",
+    "Experiment",
     "History",
     "NonFiniteLoss",
+    "Run",
     "build",
     "device",
     "evaluate",
     "load",
     "plots",
+    "run",
     "train",
 ]

@@ -10,11 +10,15 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from lossderiv.autoencoder import checkpoint as checkpoints
 from lossderiv.autoencoder.data import Data
 from lossderiv.autoencoder.models import Autoencoder
 from lossderiv.autoencoder.progress import Progress
@@ -52,49 +56,91 @@ def train(
     batch: int = 128,
     lr: float = 1e-2,
     weight_decay: float = 1e-2,
+    patience: int | None = None,
     seed: int = 0,
     label: str | None = "training",
+    checkpoint: str | Path | None = None,
+    after_epoch: Callable[[History], None] | None = None,
+    fabric: Fabric | None = None,
 ) -> History:
     """Train `model` in place, on the device of the data; return what happened.
 
     AdamW with one cycle of the learning rate (up to `lr`, then down to nearly 0). At the end the
     model carries the weights of the epoch with the lowest validation loss. The same seed gives
-    the same run. `label` stands before the progress bar; None trains in silence.
+    the same run.
+
+    - `patience`: stop after that many epochs without a lower validation loss; None never does.
+    - `label` stands before the progress bar; None trains in silence.
+    - `checkpoint`: a file, written after each epoch. If it exists, the run goes on from there, to
+      the same result as without the interruption.
+    - `after_epoch` is called with the history so far.
+    - `fabric`: a Lightning Fabric, for mixed precision or for several processes: each of them
+      then works on its share of every batch. Default: one process, full precision.
 
     Raises `NonFiniteLoss` at the first loss or gradient that is not finite; the model then
-    carries its best weights so far.
+    carries its best weights so far. Raises `CheckpointError` for a checkpoint that is damaged or
+    belongs to another model or run.
     """
-    model.to(data.train.device)
+    device = data.train.device
+    fabric = fabric or Fabric(accelerator=device.type, devices=1)
+    ranks = fabric.world_size
+    batch = min(batch, len(data.train))
+    if batch % ranks:
+        raise LossDerivError(
+            f"a batch of {batch} images cannot be shared equally by {ranks} processes. Choose a "
+            f"batch size that {ranks} divides."
+        )
+    model.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    per_epoch = max(1, len(data.train) // batch)
+    per_epoch = len(data.train) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=epochs * per_epoch)
-    show = Progress(label) if label is not None else lambda done, note: None
-    best, best_epoch, best_weights = float("inf"), 0, copy.deepcopy(model.state_dict())
-    train_curve, val_curve = [], []
-    started = time.perf_counter()
+    show = Progress(label) if label and fabric.is_global_zero else lambda done, note: None
+    settings = {"data": data.name, "images": len(data.train), "seed": seed, "epochs": epochs}
+    settings |= {"batch": batch, "lr": lr, "weight_decay": weight_decay}
 
-    for epoch in range(1, epochs + 1):
-        model.train()
+    done, train_curve, val_curve, seconds = 0, [], [], 0.0
+    best, best_epoch, best_weights = float("inf"), 0, copy.deepcopy(model.state_dict())
+    if checkpoint is not None and Path(checkpoint).exists():
+        state = checkpoints.load(Path(checkpoint), model, settings)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        done, train_curve, val_curve = state["epoch"], state["train"], state["val"]
+        best, best_epoch, best_weights = state["best"], state["best_epoch"], state["best_weights"]
+        seconds = state["seconds"]
+
+    # From here on `parallel` is the model as Fabric runs it, and `model` still holds its weights.
+    parallel, optimiser = fabric.setup(model, optimiser)
+    started = time.perf_counter() - seconds
+
+    for epoch in range(done + 1, epochs + 1):
+        if patience is not None and epoch - 1 - best_epoch >= patience:
+            show(1.0, f"validation loss {best:.4g}, stopped early")
+            break
+        parallel.train()
         total = 0.0
-        for number, rows in enumerate(batches(len(data.train), batch, seed, epoch), start=1):
-            images = data.train[rows.to(data.train.device)]
-            value = loss(split(loss, model(images)), images)
-            optimiser.zero_grad()
-            value.backward()
-            if not healthy(value, model):
-                cause = blame(model)
-                model.load_state_dict(best_weights)
-                raise NonFiniteLoss(
-                    f"the loss is {value.item()} at step {(epoch - 1) * per_epoch + number} "
-                    f"(epoch {epoch}, batch {number} of {per_epoch}, training images "
-                    f"{rows[:5].tolist()} and {len(rows) - 5} more). {cause} The model is "
-                    f"back at its best weights (epoch {best_epoch}, validation loss {best:.4g}). "
-                    f"Look at those images, lower the learning rate ({lr:g}), or bound the output "
-                    "that runs away."
-                )
-            optimiser.step()
-            schedule.step()
-            total += value.item()
+        with randomness(seed, epoch, fabric.global_rank, device):
+            for number, rows in enumerate(batches(len(data.train), batch, seed, epoch), start=1):
+                mine = rows[fabric.global_rank :: ranks].to(device)
+                images = data.train[mine]
+                value = loss(split(loss, parallel(images)), images)
+                optimiser.zero_grad()
+                fabric.backward(value)
+                value = fabric.all_reduce(value.detach())
+                if not healthy(value, model):
+                    cause = blame(model)
+                    model.load_state_dict(best_weights)
+                    raise NonFiniteLoss(
+                        f"the loss is {value.item()} at step {(epoch - 1) * per_epoch + number} "
+                        f"(epoch {epoch}, batch {number} of {per_epoch}, training images "
+                        f"{rows[:5].tolist()} and {len(rows[5:])} more). {cause} The model is "
+                        f"back at its best weights (epoch {best_epoch}, validation loss "
+                        f"{best:.4g}). Look at those images, lower the learning rate ({lr:g}), or "
+                        "bound the output that runs away."
+                    )
+                optimiser.step()
+                schedule.step()
+                total += value.item()
 
         train_curve.append(total / per_epoch)
         val_curve.append(evaluate(model, data.val, loss))
@@ -109,12 +155,44 @@ def train(
         if val_curve[-1] < best:
             best, best_epoch = val_curve[-1], epoch
             best_weights = copy.deepcopy(model.state_dict())
+        seconds = time.perf_counter() - started
+
+        if checkpoint is not None and fabric.is_global_zero:
+            checkpoints.save(
+                Path(checkpoint),
+                {
+                    "settings": settings,
+                    "epoch": epoch,
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "train": train_curve,
+                    "val": val_curve,
+                    "best": best,
+                    "best_epoch": best_epoch,
+                    "best_weights": best_weights,
+                    "seconds": seconds,
+                },
+            )
+        if after_epoch is not None and fabric.is_global_zero:
+            after_epoch(History(tuple(train_curve), tuple(val_curve), best_epoch, seconds, seed))
         show(epoch / epochs, f"validation loss {best:.4g}")
 
     model.load_state_dict(best_weights)
     model.eval()
-    seconds = time.perf_counter() - started
     return History(tuple(train_curve), tuple(val_curve), best_epoch, seconds, seed)
+
+
+@contextmanager
+def randomness(seed: int, epoch: int, rank: int, device: torch.device) -> Iterator[None]:
+    """What a model draws while training (dropout, noise) depends on these numbers alone.
+
+    So a run that was interrupted goes on as it would have, and the caller's random state is left
+    as it was.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(1_000_003 * seed + 1009 * epoch + rank)
+        yield
 
 
 def batches(count: int, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
@@ -124,7 +202,6 @@ def batches(count: int, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """
     generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
     order = torch.randperm(count, generator=generator)
-    batch = min(batch, count)
     for start in range(0, count - batch + 1, batch):
         yield order[start : start + batch]
 
