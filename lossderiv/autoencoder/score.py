@@ -1,0 +1,311 @@
+"""How good drawn images are: several numbers, always together, since each is blind to something.
+
+No weights are downloaded. A `Judge` is a small classifier, trained on the data at hand; images are
+compared in its 32 features, and in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from lossderiv.autoencoder.data import Data
+from lossderiv.errors import LossDerivError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a judge says about one set of images; see the functions of the same names."""
+
+    frechet: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    sharpness: float
+    copying: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores of several methods, each over several seeds, shown as mean ± half the range."""
+
+    rows: Mapping[str, Sequence[Scores]]
+
+    def column(self, score: str, method: str) -> list[float]:
+        """One score of one method, seed by seed."""
+        return [getattr(scores, score) for scores in self.rows[method]]
+
+    def _cells(self) -> list[list[str]]:
+        names = [field.name for field in fields(Scores)]
+        return [["", *names]] + [
+            [method, *(spread(self.column(name, method)) for name in names)] for method in self.rows
+        ]
+
+    def __repr__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in cells]
+        return "\n".join("  ".join(line).rstrip() for line in lines)
+
+    def _repr_markdown_(self) -> str:
+        head, *body = self._cells()
+        rule = ["---"] + ["--:"] * (len(head) - 1)
+        return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± half the range, to three significant digits of the mean.
+
+    >>> spread([500.0, 540.0, 610.0])
+    '550 ± 55'
+    >>> spread([0.81, 0.8, 0.82])
+    '0.81 ± 0.01'
+    """
+    middle = sum(values) / len(values)
+    half = (max(values) - min(values)) / 2
+    digits = 0 if abs(middle) >= 100 else 1 if abs(middle) >= 10 else 2
+    return f"{middle:.{digits}f} ± {half:.{digits}f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A classifier of the data, whose features images are compared in.
+
+    `body` maps images to features, `head` features to class scores. `accuracy` is its share of
+    right answers on the test images. Every set that it scores has `count` images.
+    """
+
+    data: Data
+    body: nn.Module
+    head: nn.Module
+    accuracy: float
+    count: int
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """N x 32 features, in float64 on the CPU."""
+        parts = [self.body(part) for part in images.split(1000)]
+        return torch.cat(parts).cpu().double()
+
+    @torch.no_grad()
+    def confidence(self, images: Tensor) -> float:
+        """Mean probability of the likeliest class."""
+        parts = [self.head(self.body(part)).softmax(1) for part in images.split(1000)]
+        return torch.cat(parts).max(1).values.mean().item()
+
+    def real(self, seed: int = 0) -> Tensor:
+        """`count` random training images: their scores are the floor, what real images reach."""
+        return pick(self.data.train, self.count, seed)
+
+    def reference(self, seed: int = 0) -> Tensor:
+        """`count` random test images, which all others are compared to."""
+        return pick(self.data.test, self.count, seed)
+
+    def score(self, images: Tensor, seed: int = 0) -> Scores:
+        """Scores of `count` images against as many test images, picked by `seed`."""
+        expected = (self.count, *self.data.shape)
+        if tuple(images.shape) != expected:
+            raise LossDerivError(
+                f"this judge scores sets of shape {expected} and met {tuple(images.shape)}. Scores "
+                "depend on the number of images, so every set has as many: judge.count."
+            )
+        if not images.isfinite().all():
+            row = int((~images.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise LossDerivError(
+                f"image {row} holds a pixel that is not finite, so no score means anything. Look "
+                "at the decoder's output for that code."
+            )
+        reference = self.reference(seed)
+        real, drawn = self.features(reference), self.features(images)
+        return Scores(
+            frechet(real, drawn),
+            precision(real, drawn),
+            recall(real, drawn),
+            density(real, drawn),
+            coverage(real, drawn),
+            sharpness(reference, images),
+            copying(self.data.train, reference, images),
+        )
+
+
+def judge(data: Data, *, seed: int = 0, steps: int = 600, count: int | None = None) -> Judge:
+    """Train a small convolutional classifier on the training images; the same seed, the same judge.
+
+    `count`, the number of images in each scored set, defaults to all test images, at most 1,000.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body, head = _classifier(data.shape, int(data.train_labels.max()) + 1)
+    body.to(data.train.device), head.to(data.train.device)
+    parameters = [*body.parameters(), *head.parameters()]
+    optimiser = torch.optim.AdamW(parameters, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        rows = torch.randint(len(data.train), (128,), generator=generator).to(data.train.device)
+        answers = head(body(data.train[rows]))
+        loss = nn.functional.cross_entropy(answers, data.train_labels[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    answers = torch.cat([head(body(part)).argmax(1) for part in data.test.split(1000)])
+    accuracy = (answers == data.test_labels).float().mean().item()
+    return Judge(data, body, head, accuracy, count or min(1000, len(data.test)))
+
+
+def _classifier(shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, nn.Module]:
+    channels, height, width = shape
+    layers = [nn.Conv2d(channels, 16, 3, padding=1), nn.SiLU()]
+    wide = 16
+    while min(height, width) > 4 and wide < 64:
+        layers += [nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1), nn.SiLU()]
+        wide, height, width = 2 * wide, (height + 1) // 2, (width + 1) // 2
+    layers += [nn.Flatten(), nn.Linear(wide * height * width, 32), nn.SiLU()]
+    return nn.Sequential(*layers), nn.Linear(32, classes)
+
+
+def pick(images: Tensor, count: int, seed: int) -> Tensor:
+    """`count` different images at random."""
+    if count > len(images):
+        raise LossDerivError(
+            f"{count} different images were asked for, and there are {len(images)}. Ask for fewer."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    return images[torch.randperm(len(images), generator=generator)[:count].to(images.device)]
+
+
+def frechet(real: Tensor, drawn: Tensor) -> float:
+    """Squared Fréchet distance of the Gaussians with the means and covariances of two sets.
+
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in squared units of the features; 0 is best. It
+    sees means and covariances and nothing else, and falls with the number of images. Dowson and
+    Landau 1982; on features of a classifier, Heusel et al. 2017.
+
+    The trace of the root is the sum of the singular values of F1^T F2 where S = F F^T, which
+    cannot come out negative or complex as the root of a product of two matrices can.
+    """
+    factors = []
+    for rows in (real, drawn):
+        centred = rows.double() - rows.double().mean(0)
+        factors.append(torch.linalg.qr(centred).R.T / (len(rows) - 1) ** 0.5)
+    first, second = factors
+    shift = (real.double().mean(0) - drawn.double().mean(0)).square().sum()
+    shared = torch.linalg.svdvals(first.T @ second).sum()
+    return (shift + first.square().sum() + second.square().sum() - 2 * shared).item()
+
+
+def precision(real: Tensor, drawn: Tensor, k: int = 5) -> float:
+    """Share of drawn points inside some real point's ball, which reaches to its k-th neighbour.
+
+    Kynkäänniemi et al. 2019. One outlier among the real points has a large ball and forgives much.
+    """
+    return (distances(real, drawn) <= radii(real, k)[:, None]).any(0).double().mean().item()
+
+
+def recall(real: Tensor, drawn: Tensor, k: int = 5) -> float:
+    """Share of real points inside some drawn point's ball: precision with the roles exchanged.
+
+    Kynkäänniemi et al. 2019. Points drawn far apart have large balls and cover much.
+    """
+    return precision(drawn, real, k)
+
+
+def density(real: Tensor, drawn: Tensor, k: int = 5) -> float:
+    """In how many real points' balls a drawn point lies, on average, divided by k.
+
+    Naeem et al. 2020. About 1 for real points; more, if the drawn ones crowd where real ones do.
+    """
+    inside = distances(real, drawn) <= radii(real, k)[:, None]
+    return (inside.double().sum(0).mean() / k).item()
+
+
+def coverage(real: Tensor, drawn: Tensor, k: int = 5) -> float:
+    """Share of real points whose ball holds at least one drawn point.
+
+    Naeem et al. 2020. For real points in both sets it tends to 1 - 2^-k as the sets grow.
+    """
+    return (distances(real, drawn) <= radii(real, k)[:, None]).any(1).double().mean().item()
+
+
+def sharpness(real: Tensor, drawn: Tensor) -> float:
+    """Energy of the edges, relative to real images: 1 is right, less is blurred, more is noisy.
+
+    The edges are the discrete Laplacian: four times a pixel less its four neighbours.
+    """
+    return (edges(drawn).square().mean() / edges(real).square().mean()).item()
+
+
+def copying(train: Tensor, real: Tensor, drawn: Tensor) -> float:
+    """Mean distance to the nearest training image, relative to that of unseen real images.
+
+    In pixels. 0 is a copy, 1 is as far from the training images as unseen ones are. Blurred images
+    are nearer to everything, so a little less than 1 is no proof of copying.
+    """
+    return (nearest(drawn, train).mean() / nearest(real, train).mean()).item()
+
+
+def edges(images: Tensor) -> Tensor:
+    """The discrete Laplacian of N x 1 x H x W images, inside the border."""
+    centre = 4 * images[..., 1:-1, 1:-1]
+    return (
+        centre
+        - images[..., :-2, 1:-1]
+        - images[..., 2:, 1:-1]
+        - images[..., 1:-1, :-2]
+        - images[..., 1:-1, 2:]
+    )
+
+
+def nearest(these: Tensor, those: Tensor) -> Tensor:
+    """Distance from each of these to the nearest of those, in all their numbers."""
+    many = those.flatten(1)
+    parts = [torch.cdist(part, many).min(1).values for part in these.flatten(1).split(500)]
+    return torch.cat(parts)
+
+
+def distances(these: Tensor, those: Tensor) -> Tensor:
+    """Each of these (rows) to each of those (columns), exact for near ones too."""
+    return torch.cdist(these, those, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def radii(points: Tensor, k: int) -> Tensor:
+    """Distance from each point to its k-th nearest other point."""
+    if len(points) <= k:
+        raise LossDerivError(
+            f"a ball reaches to the {k}th nearest other point, and there are {len(points)} points "
+            "in all. Give more images, or a smaller k."
+        )
+    return distances(points, points).kthvalue(k + 1, dim=1).values
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Principal component analysis as an autoencoder: the baseline that needs no training."""
+
+    mean: Tensor
+    directions: Tensor
+    shape: tuple[int, int, int]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images to codes (N x latent): coordinates along the directions."""
+        return (images.flatten(1) - self.mean) @ self.directions
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes to images."""
+        return (codes @ self.directions.T + self.mean).unflatten(1, self.shape)
+
+
+def pca(data: Data, latent: int) -> Linear:
+    """The linear autoencoder with the smallest squared error on the training images."""
+    flat = data.train.flatten(1)
+    mean = flat.mean(0)
+    vectors = torch.linalg.eigh((flat - mean).T.cpu().double().cov()).eigenvectors
+    directions = vectors.flip(1)[:, :latent].to(flat)
+    return Linear(mean, directions, data.shape)
