@@ -8,6 +8,7 @@ from lossderiv.autoencoder import plots
 from lossderiv.autoencoder.checkpoint import CheckpointError
 from lossderiv.autoencoder.data import Data, device, load
 from lossderiv.autoencoder.experiment import Comparison, Experiment, Run, run
+from lossderiv.autoencoder.explorer import explore
 from lossderiv.autoencoder.fit import History, NonFiniteLoss, evaluate, train
 from lossderiv.autoencoder.models import Autoencoder, build
 
@@ -23,6 +24,7 @@ __all__ = [
     "build",
     "device",
     "evaluate",
+    "explore",
     "load",
     "plots",
     "run",
