@@ -180,17 +180,25 @@ class _SmoothVector(torch.autograd.Function):
 
 
 class Program:
-    """Everything that one derivation compiles to; built when first needed."""
+    """Everything that one derivation compiles to; built when first needed.
 
-    def __init__(self, derivation: Derivation):
-        self.derivation = derivation
+    ``exact`` takes the negative log-likelihood itself, constants kept, in place of the loss.
+    """
+
+    def __init__(self, derivation: Derivation, exact: bool = False):
+        d = derivation
+        self.derivation = d
+        self.root = d.open_exact if exact else d.open_loss
+        self.kernel = d.exact_kernel if exact else d.kernel
+        by = d.scale if exact else 1
+        self.slopes = tuple(by * g for g in d.gradient_kernel.values())
         self.inputs = [*derivation.outputs, str(derivation.density.variable)]
         self.is_vector = any(isinstance(o, sp.IndexedBase) for o in derivation.context.outputs)
 
     @cached_property
     def node(self) -> Node:
         """The loss as the root of the tower."""
-        return Node(self.derivation.open_loss, self.derivation)
+        return Node(self.root, self.derivation)
 
     def transformed(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The loss of each element, for torch's transforms; inputs are outputs and target."""
@@ -202,18 +210,12 @@ class Program:
     @cached_property
     def value(self) -> Callable[..., Tensors]:
         """``(*outputs, x) -> (loss of each element,)``."""
-        return torch_function(self.inputs, (self.derivation.kernel,), self.derivation.where)
+        return torch_function(self.inputs, (self.kernel,), self.derivation.where)
 
     @cached_property
     def gradient(self) -> Callable[..., Tensors]:
         """``(*outputs, x) -> slopes``."""
-        d = self.derivation
-        return torch_function(self.inputs, tuple(d.gradient_kernel.values()), d.where)
-
-    @cached_property
-    def dropped(self) -> Callable[..., Tensors]:
-        """``(*outputs, x) -> (dropped constant,)``, a number or one for each element."""
-        return torch_function(self.inputs, (self.derivation.dropped,), ())
+        return torch_function(self.inputs, self.slopes, self.derivation.where)
 
     @cached_property
     def each(self) -> Callable[..., Tensors]:
@@ -238,9 +240,9 @@ class Program:
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
         """See :func:`lossderiv.codegen.inplace.kernel_text`."""
         d = self.derivation
-        slopes = list(d.gradient_kernel.values()) if gradients else []
+        slopes = self.slopes if gradients else ()
         write = vector_kernel_text if self.is_vector else kernel_text
-        text, used = write("kernel", d.kernel, slopes, self.inputs, d.where, reduced)
+        text, used = write("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
         space = _helpers(used)
         exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)
         kernel = space["kernel"]

@@ -9,9 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sympy import Abs, atanh, exp, pi, sqrt
+from sympy import Abs, atanh, exp, factorial, log, pi, sqrt
 
-from lossderiv.domains import Binary, Category, Positive, Real, Simplex, Unit
+from lossderiv.domains import (
+    Binary,
+    Category,
+    Count,
+    Given,
+    Integer,
+    NonNegative,
+    Positive,
+    Real,
+    Simplex,
+    Unit,
+    UpTo,
+)
+from lossderiv.special import relu
 from lossderiv.symbolic.records import Density
 from lossderiv.symbolic.trace import density_of, let
 
@@ -75,3 +88,120 @@ def categorical(x: Category, p: Simplex):
     Mode the largest p. Source: Bishop (2006), equation 2.26, with x as a class index.
     """
     return p[x]
+
+
+@family()
+def logistic(x: Real, mu: Real, s: Positive):
+    """A bell with exponential tails, the density of a difference of two logits.
+
+    Mean, median and mode mu, variance pi² s²/3. Source: Johnson, Kotz and Balakrishnan (1995),
+    chapter 23; scipy.stats.logistic(loc=mu, scale=s).
+    """
+    z = let("z", (x - mu) / s)
+    return exp(-z) / (s * (1 + exp(-z)) ** 2)
+
+
+@family(torch="Gumbel(mu, beta)")
+def gumbel(x: Real, mu: Real, beta: Positive):
+    """The largest of many: the limit law of maxima.
+
+    Mean mu + 0.5772 beta, mode mu, variance pi² beta²/6. Source: Johnson, Kotz and Balakrishnan
+    (1995), chapter 22; scipy.stats.gumbel_r(loc=mu, scale=beta).
+    """
+    z = let("z", (x - mu) / beta)
+    return exp(-z - exp(-z)) / beta
+
+
+@family()
+def gumbel_min(x: Real, mu: Real, beta: Positive):
+    """The smallest of many: the limit law of minima, the mirror image of the Gumbel density.
+
+    Mean mu - 0.5772 beta, mode mu, variance pi² beta²/6. Source: Johnson, Kotz and Balakrishnan
+    (1995), chapter 22; scipy.stats.gumbel_l(loc=mu, scale=beta).
+    """
+    z = let("z", (x - mu) / beta)
+    return exp(z - exp(z)) / beta
+
+
+@family(torch="LogNormal(mu, sigma)")
+def log_normal(x: Positive, mu: Real, sigma: Positive):
+    """A positive quantity whose logarithm is normal: errors that multiply.
+
+    Mean exp(mu + sigma²/2), median exp(mu), mode exp(mu - sigma²). Source: Johnson, Kotz and
+    Balakrishnan (1994), chapter 14; scipy.stats.lognorm(s=sigma, scale=exp(mu)).
+    """
+    z = let("z", (log(x) - mu) / sigma)
+    return exp(-(z**2) / 2) / (x * sigma * sqrt(2 * pi))
+
+
+@family(torch="HalfNormal(sigma)")
+def half_normal(x: NonNegative, sigma: Positive):
+    """The size of a normal error whose sign is lost.
+
+    Mean sigma sqrt(2/pi), mode 0, variance sigma² (1 - 2/pi). Source: Johnson, Kotz and
+    Balakrishnan (1994), chapter 13; scipy.stats.halfnorm(scale=sigma).
+    """
+    z = let("z", x / sigma)
+    return sqrt(2) * exp(-(z**2) / 2) / (sigma * sqrt(pi))
+
+
+@family(torch="Exponential(rate)")
+def exponential(x: NonNegative, rate: Positive):
+    """Waiting time until an event that comes at a constant rate.
+
+    Mean 1/rate, mode 0, variance 1/rate². Source: Johnson, Kotz and Balakrishnan (1994),
+    chapter 19; scipy.stats.expon(scale=1/rate).
+    """
+    return rate * exp(-rate * x)
+
+
+@family(torch="Weibull(scale, concentration)")
+def weibull(x: Positive, scale: Positive, concentration: Positive):
+    """Waiting time whose rate of events grows or falls as a power of the time waited.
+
+    Mean scale Γ(1 + 1/concentration). Source: Johnson, Kotz and Balakrishnan (1994), chapter 21;
+    scipy.stats.weibull_min(c=concentration, scale=scale).
+    """
+    z = let("z", log(x) - log(scale))
+    return concentration / x * exp(concentration * z - exp(concentration * z))
+
+
+@family(torch="AsymmetricLaplace(mu, b, tau)")
+def asymmetric_laplace(x: Real, mu: Real, b: Positive, tau: Given(Unit)):
+    """Absolute error that costs more on one side: mu is the quantile at level tau.
+
+    P(x < mu) = tau; mode mu; tau is given. Source: Koenker and Machado (1999), equation 2.
+    """
+    z = let("z", (x - mu) / b)
+    return tau * (1 - tau) / b * exp(-(relu(z) - (1 - tau) * z))
+
+
+@family(torch="Binomial(n, p)")
+def binomial(x: UpTo("n"), p: Unit, n: Given(Integer(1))):
+    """How many of n coin flips show heads; n is given.
+
+    Mean n p, variance n p (1 - p). Source: Johnson, Kemp and Kotz (2005), chapter 3;
+    scipy.stats.binom(n, p).
+    """
+    ways = factorial(n) / (factorial(x) * factorial(n - x))
+    return ways * p**x * (1 - p) ** (n - x)
+
+
+@family(torch="Geometric(p)")
+def geometric(x: Count, p: Unit):
+    """Failures before the first success.
+
+    Mean (1 - p)/p, mode 0, variance (1 - p)/p². Source: Johnson, Kemp and Kotz (2005), chapter 5;
+    scipy.stats.geom(p, loc=-1).
+    """
+    return p * (1 - p) ** x
+
+
+@family(torch="Poisson(rate)")
+def poisson(x: Count, rate: Positive):
+    """Events counted in a fixed time, when they come at a constant rate.
+
+    Mean and variance rate. Source: Johnson, Kemp and Kotz (2005), chapter 4;
+    scipy.stats.poisson(rate).
+    """
+    return rate**x * exp(-rate) / factorial(x)

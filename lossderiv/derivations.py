@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import sympy as sp
 
@@ -78,6 +79,7 @@ def derive(
         return of
     known = _find(of)
     values = {name: _value(known, name, value) for name, value in fixed.items()}
+    known = replace(known, data=known.data.bounded(values))
     if isinstance(of, Density):
         known.check(**values)
     chosen = _links(known, values, links or {})

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import sympy as sp
 
@@ -116,6 +117,16 @@ Logits = Domain(
     extreme=(-30.0, 30.0),
     shape="simplex",
 )
+
+
+def UpTo(parameter: str) -> Domain:
+    """The integers from 0 to the value of a given parameter, such as a number of trials."""
+    return replace(Count, name=f"UpTo({parameter})", high_is=parameter)
+
+
+def Given(domain: Domain) -> Domain:
+    """A domain whose parameter is given rather than learned, unless a link is asked for."""
+    return replace(domain, link=None)
 
 
 def Integer(low: int, high: float = math.inf) -> Domain:

@@ -97,15 +97,13 @@ class Loss(nn.Module):
     def _compile(self) -> None:
         """Plain attributes, so that torch.compile can trace ``forward``."""
         data = self.derivation.density.data
-        self._program = Program(self.derivation)
+        self._program = Program(self.derivation, exact=self.constants == "keep")
         self._traced = self._program.traced
-        self._dropped = self._program.dropped
         self._is_vector = self._program.is_vector
         self._takes_classes = data.shape == "category"
         self._harmless = data.typical[0]
-        self._scale = float(self.derivation.scale)
         self._count = len(self.outputs)
-        self._is_summed = self.reduction != "none" and self.constants == "drop"
+        self._is_summed = self.reduction != "none"
         self._goes_straight = self._is_summed and self.validate is not True
 
     @property
@@ -152,8 +150,6 @@ class Loss(nn.Module):
             return Summed.apply(self._program, self._factor(x), x, *outputs).to(dtype)
         else:
             value = Each.apply(self._program, x, *outputs)
-        if self.constants == "keep":
-            value = self._with_constant(value, outputs, x)
         return self._reduce(value, weight).to(dtype)
 
     # What the decoder says -------------------------------------------------------------------
@@ -212,8 +208,8 @@ class Loss(nn.Module):
         others on the same scale of ``x``.
         """
         outputs, x, _ = self._prepare(self._as_tuple(outputs), x)
-        value = Each.apply(self._program, x, *outputs)
-        return self._with_constant(value, outputs, x).mean() / math.log(2)
+        exact = Program(self.derivation, exact=True)
+        return Each.apply(exact, x, *outputs).mean() / math.log(2)
 
     # How it is done --------------------------------------------------------------------------
 
@@ -290,10 +286,6 @@ class Loss(nn.Module):
             *outputs, x = torch.broadcast_tensors(*outputs, x)
         return tuple(outputs), x, dtype
 
-    def _with_constant(self, value, outputs, x) -> Tensor:
-        constant = self._dropped(*outputs, x)[0]
-        return (value if self._scale == 1.0 else value * self._scale) + constant
-
     def _reduce(self, value: Tensor, weight: Tensor | None) -> Tensor:
         if weight is not None:
             weight = weight.to(value.dtype)
@@ -316,7 +308,7 @@ class Loss(nn.Module):
 
     def __getstate__(self) -> dict:
         """What is compiled is left out: it is made again from the derivation."""
-        compiled = ("_program", "_traced", "_dropped")
+        compiled = ("_program", "_traced")
         return {k: v for k, v in self.__dict__.items() if k not in compiled}
 
     def __setstate__(self, state: dict) -> None:

@@ -15,21 +15,29 @@ from sympy import (
     Symbol,
     atanh,
     exp,
+    factorial,
+    gamma,
     log,
     sign,
     symbols,
 )
 
 from lossderiv.special import (
+    expm1,
     exprel_mean,
+    lgamma,
     log1p,
     log_exprel,
     log_softplus,
     logistic,
+    poisson_deviance,
     relu,
+    share_deviance,
     softplus,
     softplus_pull,
     step,
+    stirling_error,
+    stirling_gap,
 )
 from lossderiv.symbolic.records import Rule
 from lossderiv.symbolic.vectors import (
@@ -42,7 +50,10 @@ from lossderiv.symbolic.vectors import (
     Softmax,
 )
 
-a, b, c, t, u = symbols("a b c t u", real=True)
+a, b, t, u, v = symbols("a b t u v", real=True)
+m = Symbol("m", positive=True)
+k = Symbol("k", integer=True)
+c = Symbol("c", integer=True, nonnegative=True)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
 picked = eta[index]
 all_scores = LogSumExp(eta[RUNNING], RUNNING)
@@ -68,6 +79,15 @@ READING: tuple[Rule, ...] = (
         anchor={u: 0},
         witness={u: 30.0},
         spares=(log(1 - u), log(1 + logistic(u))),
+    ),
+    Rule(
+        "log of one plus an exponential",
+        find=log(1 + exp(u)),
+        give=softplus(u),
+        because="the exponential overflows while the log is just its exponent",
+        anchor={u: 0},
+        witness={u: 120.0},
+        spares=(log(1 + u), log(2 + exp(u))),
     ),
     Rule(
         "one minus a logistic",
@@ -124,6 +144,51 @@ READING: tuple[Rule, ...] = (
         spares=(Sum(exp(eta[RUNNING]), RUNNING),),
     ),
     Rule(
+        "log of a factorial",
+        find=log(factorial(k)),
+        give=lgamma(k + 1),
+        because="the factorial overflows at 35 in single precision, its log does not",
+        anchor={k: 3},
+        witness={k: 40.0},
+        spares=(log(k), factorial(k)),
+    ),
+    Rule(
+        "log of a gamma function",
+        find=log(gamma(m)),
+        give=lgamma(m),
+        because="the gamma function overflows at 35 in single precision, its log does not",
+        anchor={m: 3},
+        witness={m: 40.0},
+        spares=(log(m), gamma(m)),
+    ),
+    Rule(
+        "an exponential less itself",
+        find=exp(v) - exp(u + v),
+        give=-exp(v) * expm1(u),
+        because="where u is tiny the two exponentials are equal to the last digit",
+        anchor={v: 0, u: 1},
+        witness={v: 0.5, u: 1e-9},
+        spares=(exp(v) + exp(u + v), exp(v) - exp(u)),
+    ),
+    Rule(
+        "a multiple of an exponential, less the multiple",
+        find=a * exp(u) - a,
+        give=a * expm1(u),
+        because="where u is tiny the exponential is 1 to the last digit",
+        anchor={a: 1, u: 1},
+        witness={a: 1.0, u: 1e-9},
+        spares=(a * exp(u) + a, exp(u) - 2),
+    ),
+    Rule(
+        "a multiple, less it times an exponential",
+        find=a - a * exp(u),
+        give=-a * expm1(u),
+        because="where u is tiny the exponential is 1 to the last digit",
+        anchor={a: 1, u: 1},
+        witness={a: 1.0, u: 1e-9},
+        spares=(a + a * exp(u), 2 - exp(u)),
+    ),
+    Rule(
         "a number times its sign",
         find=u * sign(u),
         give=Abs(u),
@@ -136,13 +201,35 @@ READING: tuple[Rule, ...] = (
 
 COMPUTING: tuple[Rule, ...] = (
     Rule(
+        "a Poisson count's log-probability",
+        find=lgamma(c + 1) + exp(u) - u * c,
+        give=stirling_error(c) + poisson_deviance(c, u),
+        because="for a count of a million, three numbers of a million cancel to one of about 8: "
+        "take the deviance, which is small where the rate is near the count",
+        anchor={c: 2, u: 1},
+        witness={c: 1e6, u: 13.8},
+        spares=(lgamma(c + 1), exp(u) - u * c),
+    ),
+    Rule(
+        "a binomial count's log-probability",
+        find=lgamma(c + 1) + lgamma(m - c + 1) - lgamma(m + 1) + m * softplus(u) - u * c,
+        give=stirling_gap(c, m)
+        + share_deviance(c, m, softplus(-u))
+        + share_deviance(m - c, m, softplus(u)),
+        because="the large terms of the factorials cancel those of the likelihood: two deviances "
+        "and three small corrections are left (Loader, 2000)",
+        anchor={c: 1, m: 3, u: 1},
+        witness={c: 500000.0, m: 1e6, u: 0.0},
+        spares=(lgamma(c + 1), m * softplus(u) - u * c),
+    ),
+    Rule(
         "softplus less a line",
-        find=softplus(u) - t * u,
-        give=relu(u) - t * u - log1p(-logistic(-Abs(u))),
+        find=m * softplus(u) - t * u,
+        give=m * relu(u) - t * u - m * log1p(-logistic(-Abs(u))),
         because="for t = 1 and u = 20 the difference is 2e-9, but softplus(20) rounds to 20: "
         "the straight parts cancel exactly when they are subtracted first",
-        anchor={t: 1, u: 1},
-        witness={t: 1.0, u: 20.0},
+        anchor={m: 1, t: 1, u: 1},
+        witness={m: 1.0, t: 1.0, u: 20.0},
         spares=(softplus(u), softplus(u) + 1),
     ),
     Rule(
@@ -156,11 +243,11 @@ COMPUTING: tuple[Rule, ...] = (
     ),
     Rule(
         "logistic less a target",
-        find=logistic(u) + t,
-        give=step(u) + t - sign(u) * logistic(-Abs(u)),
+        find=m * logistic(u) + t,
+        give=m * step(u) + t - m * sign(u) * logistic(-Abs(u)),
         because="for t = -1 and u = 20 the slope is -2e-9, but logistic(20) rounds to 1",
-        anchor={t: -1, u: 1},
-        witness={t: -1.0, u: 20.0},
+        anchor={m: 1, t: -1, u: 1},
+        witness={m: 1.0, t: -1.0, u: 20.0},
         spares=(logistic(u), t * logistic(u)),
     ),
     Rule(

@@ -47,6 +47,137 @@ def _cumulants(order: int, count: int = 13) -> list[sp.Rational]:
     return [terms[p] for p in range(lowest, lowest + 2 * count, 2)]
 
 
+# Stirling's series (DLMF 5.11.1) and its kin diverge, but as fractions c0/(z + c1/(z + ...)) with
+# positive numbers (Stieltjes; DLMF 5.10.1) they converge and lose no digits. Here the last numbers
+# are such that the fraction meets its function at Chebyshev points of 1/z^2, which takes a third of
+# the terms; `tests/test_special_numerics.py` computes them anew. First for float64, then for less.
+BINET = (  # log Gamma, from 2 on
+    (
+        0.08333333333333333,
+        0.03333333333325303,
+        0.2523809503791477,
+        0.5256052252229344,
+        1.0113621594188327,
+        1.5114530055937925,
+        2.177567731308925,
+        2.4151167949098844,
+        2.065589827664657,
+        1.1829989588881453,
+        0.5017849537186196,
+    ),
+    (
+        0.08333333333333333,
+        0.0333332687191872,
+        0.2521226702437172,
+        0.5013817697225427,
+        0.6199545989230894,
+    ),
+)
+DIGAMMA = (  # log k - 1/(2k) - psi(k), times k, from 2 on
+    (
+        0.08333333333333333,
+        0.09999999999983672,
+        0.3761904745422291,
+        0.7263403232058674,
+        1.2530467149541453,
+        1.846007368246109,
+        2.56928937493272,
+        3.0274277080528367,
+        2.8416146144844587,
+        1.9627773680128617,
+        1.0925907758495952,
+        0.4334822009392621,
+    ),
+    (
+        0.08333333333333333,
+        0.09999948395360463,
+        0.37549698713925905,
+        0.6814987670803618,
+        0.707636679683785,
+    ),
+)
+TRIGAMMA = (  # psi'(k) - 1/k - 1/(2k^2), times k^2, from 3 on
+    (
+        0.16666666666666666,
+        0.1999999999999669,
+        0.5142857139797022,
+        0.9523807525218393,
+        1.5151218371184494,
+        2.201288587075084,
+        2.983438824007741,
+        3.642934133881503,
+        3.551606045000446,
+        2.4339436778349066,
+        1.0546430796750483,
+    ),
+    (
+        0.16666666666666666,
+        0.19999606004898773,
+        0.5109905767749214,
+        0.7780426979936225,
+    ),
+)
+HALF_STEP = (  # log Gamma(h) - log Gamma(h + 1/2) + log(h)/2, from 2 on
+    (
+        0.125,
+        0.04166666666665099,
+        0.258333332954995,
+        0.5329490303781098,
+        1.0163372488027114,
+        1.5233685397489163,
+        2.2355253014529195,
+        2.7008519085890845,
+        2.6977557292671106,
+        1.902250067025027,
+        1.0943604138821281,
+        0.4236909897927373,
+    ),
+    (
+        0.125,
+        0.041666582257714656,
+        0.25806334093715116,
+        0.5081946412187683,
+        0.6214996154101594,
+    ),
+)
+HALF_STEP_SLOPE = (  # minus its slope, times h, from 2 on
+    (
+        0.125,
+        0.12499999999996471,
+        0.3749999996608815,
+        0.7499997919876383,
+        1.2499718716084574,
+        1.8737000812763223,
+        2.5995975105191893,
+        3.2659845114599166,
+        3.4095939723412245,
+        2.7569462804569724,
+        1.7838915815409915,
+        0.9712508092584866,
+        0.396712336406057,
+    ),
+    (
+        0.125,
+        0.12499933202708356,
+        0.37428163420574284,
+        0.703368833475594,
+        0.7004768902567329,
+    ),
+)
+
+
+def _numbers(table: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
+    """The text that picks a fraction's numbers by the type of ``z``."""
+    wide, narrow = ("".join(f"            {c!r},\n" for c in part) for part in table)
+    return f"""
+    if z.dtype == torch.float64:
+        coefficients = (
+{wide}        )
+    else:
+        coefficients = (
+{narrow}        )""".strip("\n")
+
+
 logistic = make_special(
     "logistic",
     meaning=lambda u: 1 / (1 + sp.exp(-u)),
@@ -171,7 +302,7 @@ def expm1(u):
 
 lgamma = make_special(
     "lgamma",  # SymPy's own loggamma turns into log(gamma) at whole numbers, which overflows
-    meaning=lambda u: sp.loggamma(u),
+    meaning=lambda u: sp.loggamma(sp.Float(u, 400) if u.is_Integer and u > 1000 else u),
     slopes=(lambda u: digamma(u),),
     tex=r"\log\Gamma\left(#1\right)",
     spelling="""
@@ -410,6 +541,303 @@ def langevin(u):
 """,
 )
 
+binet = make_special(
+    "binet",
+    meaning=lambda k: (
+        sp.loggamma(k) - (k - sp.Rational(1, 2)) * sp.log(k) + k - sp.log(2 * sp.pi) / 2
+    ),
+    slopes=(None,),
+    positive=True,
+    spelling=f"""
+def binet(k):
+    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k
+    small = k < 2.0
+    z = torch.where(small, 2.0, k)
+{_numbers(BINET)}
+    tail = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        tail = c / (z + tail)
+    s = torch.where(small, k, 1.0)
+    direct = torch.lgamma(s) - (s - 0.5) * torch.log(s) + s - 0.9189385332046727
+    return torch.where(small, direct, tail)
+""",
+)
+
+lgamma_stirling = make_special(
+    "lgamma_stirling",
+    meaning=lambda k: sp.loggamma(k) - k * sp.log(k) + k,
+    slopes=(lambda k: digamma_less_log(k),),
+    spelling="""
+def lgamma_stirling(k):
+    # log Gamma(k) - k log k + k, about log(2 pi / k)/2 for large k (DLMF 5.11.1)
+    return 0.9189385332046727 - 0.5 * torch.log(k) + binet(k)
+""",
+)
+
+digamma_less_log = make_special(
+    "digamma_less_log",
+    meaning=lambda k: sp.digamma(k) - sp.log(k),
+    slopes=(lambda k: trigamma_less_inverse(k),),
+    tex=r"\left[\psi\left(#1\right) - \log\left(#1\right)\right]",
+    spelling=f"""
+def digamma_less_log(k):
+    # psi(k) - log k, about -1/(2 k) for large k (DLMF 5.11.2); two steps up for small k (5.5.2)
+    small = k < 2.0
+    z = torch.where(small, k + 2.0, k)
+{_numbers(DIGAMMA)}
+    tail = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        tail = c / (z + tail)
+    far = -0.5 / z - tail / z
+    s = torch.where(small, k, 1.0)
+    steps = torch.log1p(2.0 / s) - 1.0 / (s + 1.0)
+    return torch.where(small, (steps + far) - 1.0 / s, far)
+""",
+)
+
+trigamma_less_inverse = make_special(
+    "trigamma_less_inverse",
+    meaning=lambda k: sp.polygamma(1, k) - 1 / k,
+    slopes=(None,),
+    positive=True,
+    tex=r"\left[\psi'\left(#1\right) - \tfrac{1}{#1}\right]",
+    spelling=f"""
+def trigamma_less_inverse(k):
+    # psi'(k) - 1/k, about 1/(2 k^2) for large k (DLMF 5.15.8); three steps up (5.15.5), and
+    # nothing negative
+    z = k + 3.0
+{_numbers(TRIGAMMA)}
+    tail = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        tail = c / (z + tail)
+    value = (0.5 + tail) / z / z
+    for j in (2.0, 1.0, 0.0):
+        value = value + 1.0 / (k + j) / (k + j) / (k + (j + 1.0))
+    return value
+""",
+)
+
+student_constant = make_special(
+    "student_constant",
+    meaning=lambda nu: sp.loggamma(nu / 2) - sp.loggamma((nu + 1) / 2) + sp.log(nu / 2) / 2,
+    slopes=(lambda nu: student_constant_slope(nu),),
+    positive=True,
+    spelling=f"""
+def student_constant(nu):
+    # log Gamma(h) - log Gamma(h + 1/2) + log(h)/2 with h = nu/2, about 1/(8 h) for large h; a step
+    # from h to h + 1 costs log(1 + 1/(4 h (h + 1)))/2 (from DLMF 5.5.1), nothing negative
+    h = 0.5 * nu
+    z = h + 2.0
+{_numbers(HALF_STEP)}
+    tail = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        tail = c / (z + tail)
+    first = (0.5 / h) * (0.5 / (h + 1.0))
+    second = (0.5 / (h + 1.0)) * (0.5 / (h + 2.0))
+    return 0.5 * torch.log1p(first + second + first * second) + tail
+""",
+)
+
+student_constant_slope = make_special(
+    "student_constant_slope",
+    meaning=lambda nu: (sp.digamma(nu / 2) - sp.digamma((nu + 1) / 2) + 1 / nu) / 2,
+    slopes=(None,),
+    spelling=f"""
+def student_constant_slope(nu):
+    # slope of student_constant, term by term; all terms have one sign
+    h = 0.5 * nu
+    z = h + 2.0
+{_numbers(HALF_STEP_SLOPE)}
+    tail = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        tail = c / (z + tail)
+    first = (0.5 / h) * (0.5 / (h + 1.0)) / (h + 0.5)
+    second = (0.5 / (h + 1.0)) * (0.5 / (h + 2.0)) / (h + 1.5)
+    return -0.5 * (first + (second + tail / z))
+""",
+)
+
+lbeta = make_special(
+    "lbeta",
+    meaning=lambda a, b: sp.loggamma(a) + sp.loggamma(b) - sp.loggamma(a + b),
+    slopes=(lambda a, b: digamma_gap(a, b), lambda a, b: digamma_gap(b, a)),
+    tex=r"\log\operatorname{B}",
+    spelling="""
+def lbeta(a, b):
+    # log Gamma(a) + log Gamma(b) - log Gamma(a + b) (DLMF 5.12.1), with Stirling's formula where
+    # an argument is above 2: what is large in it cancels on paper
+    low, high = torch.where(a < b, a, b), torch.where(a < b, b, a)
+    both_small = high < 2.0
+    s, t = torch.where(both_small, low, 1.0), torch.where(both_small, high, 1.0)
+    direct = torch.lgamma(s) + torch.lgamma(t) - torch.lgamma(s + t)
+    low, high = torch.where(both_small, 2.0, low), torch.where(both_small, 2.0, high)
+    small = low < 2.0
+    s, t = torch.where(small, low, 1.0), torch.where(small, 2.0, low)
+    head = torch.where(
+        small,
+        torch.lgamma(s) + s - s * torch.log(s + high),
+        0.9189385332046727 - 0.5 * torch.log(t) + binet(t) - t * torch.log1p(high / t),
+    )
+    tail = binet(high) - binet(low + high) - (high - 0.5) * torch.log1p(low / high)
+    return torch.where(both_small, direct, head + tail)
+""",
+)
+
+digamma_gap = make_special(
+    "digamma_gap",
+    meaning=lambda a, b: sp.digamma(a) - sp.digamma(a + b),
+    slopes=(
+        lambda a, b: trigamma_gap(a, b),
+        lambda a, b: -trigamma_less_inverse(a + b) - 1 / (a + b),
+    ),
+    spelling=f"""
+def digamma_gap(a, b):
+    # psi(a) - psi(a + b): two steps up (DLMF 5.5.2), then the difference of two fractions at z and
+    # z + b, taken level by level, so that a small b loses nothing; all terms have one sign
+    z = a + 2.0
+    w = z + b
+{_numbers(DIGAMMA)}
+    low = high = lag = torch.zeros_like(w)
+    for c in reversed(coefficients):
+        low, high = c / (z + low), c / (w + high)
+        lag = low * (high / c) * (b - lag)
+    steps = b / (a + b) / a + b / (a + 1.0 + b) / (a + 1.0)
+    return -(steps + torch.log1p(b / z) + lag / z + (0.5 + high) * (b / w) / z)
+""",
+)
+
+trigamma_gap = make_special(
+    "trigamma_gap",
+    meaning=lambda a, b: sp.polygamma(1, a) - sp.polygamma(1, a + b),
+    slopes=(None, None),
+    positive=True,
+    spelling=f"""
+def trigamma_gap(a, b):
+    # psi'(a) - psi'(a + b), as digamma_gap: three steps up (DLMF 5.15.5), nothing negative
+    z = a + 3.0
+    w = z + b
+{_numbers(TRIGAMMA)}
+    low = high = lag = torch.zeros_like(w)
+    for c in reversed(coefficients):
+        low, high = c / (z + low), c / (w + high)
+        lag = low * (high / c) * (b - lag)
+    part = b / w / z
+    value = part + (0.5 + high) * part * (1.0 / z + 1.0 / w) + lag / z / z
+    for j in (2.0, 1.0, 0.0):
+        k = a + j
+        value = value + b / (k + b) / k * (1.0 / k + 1.0 / (k + b))
+    return value
+""",
+)
+
+rising_log = make_special(
+    "rising_log",
+    meaning=lambda x, a: sp.loggamma(x + 1 / a) - sp.loggamma(1 / a) + x * sp.log(a),
+    slopes=(
+        lambda x, a: log1p(a * x) + digamma_less_log(x + 1 / a),
+        lambda x, a: rising_log_slope(x, a),
+    ),
+    spelling="""
+def rising_log(x, a):
+    # sum of log(1 + i a) over the whole numbers i < x: log Gamma(x + r) - log Gamma(r) - x log r
+    # with r = 1/a (DLMF 5.2.4), by Stirling's formula where r is large; a x (x - 1)/2 for small a
+    large = a > 0.5
+    s = torch.where(large, 1.0 / a, 1.0)
+    direct = torch.lgamma(x + s) - torch.lgamma(s) - x * torch.log(s)
+    v = torch.where(large, 0.5, a)
+    r, y = 1.0 / v, v * x
+    log = torch.log1p(y)
+    stirling = x * (log - y * log1p_bend(y)) - 0.5 * log + (binet(x + r) - binet(r))
+    return torch.where(large, direct, stirling)
+""",
+)
+
+rising_log_slope = make_special(
+    "rising_log_slope",
+    meaning=lambda x, a: (x - (sp.digamma(x + 1 / a) - sp.digamma(1 / a)) / a) / a,
+    slopes=(None, None),
+    spelling=f"""
+def rising_log_slope(x, a):
+    # sum of i / (1 + i a) over the whole numbers i < x: r (x - r (psi(x + r) - psi(r))) with
+    # r = 1/a; x (x - 1)/2 for small a. Where r is below 2, two steps up (DLMF 5.5.2)
+    large = a > 0.5
+    r = torch.where(large, 1.0 / a, 1.0)
+    v = torch.where(large, 0.5, a)
+    y = v * x
+    z = torch.where(large, r + 2.0, 1.0 / v)
+    w = x + z
+{_numbers(DIGAMMA)}
+    first, *others = coefficients
+    low = high = torch.zeros_like(w)
+    for c in reversed(others):
+        low, high = c / (z + low), c / (w + high)
+    p, q = torch.where(large, r / z, 1.0), torch.where(large, r / w, 1.0 / (1.0 + y))
+    tail = first * (p * p / (1.0 + low / z) - q * q / (1.0 + high / w))
+    steps = r * x * (1.0 - 1.0 / (x + r) - r / (r + 1.0) / (x + r + 1.0))
+    far = steps - r * r * (torch.log1p(x / z) + 0.5 * x / (z * w))
+    near = x * (x * log1p_bend(y)) - 0.5 * x / (1.0 + y)
+    return torch.where(large, far, near) - tail
+""",
+)
+
+stirling_error = make_special(
+    "stirling_error",
+    meaning=lambda x: sp.Piecewise(
+        (0, sp.Eq(x, 0)), (sp.loggamma(x + 1) - x * sp.log(x) + x, True)
+    ),
+    slopes=(None,),
+    spelling="""
+def stirling_error(x):
+    # log x! - (x log x - x), about log(2 pi x)/2 (DLMF 5.11.1); 0 at 0
+    some = x > 0
+    k = torch.where(some, x, 1.0)
+    return torch.where(some, 0.9189385332046727 + 0.5 * torch.log(k) + binet(k), 0.0)
+""",
+)
+
+poisson_deviance = make_special(
+    "poisson_deviance",
+    meaning=lambda x, b: sp.Piecewise(
+        (sp.exp(b), sp.Eq(x, 0)), (sp.exp(b) - x - x * (b - sp.log(x)), True)
+    ),
+    slopes=(lambda x, b: sp.log(x) - b, lambda x, b: sp.exp(b) - x),
+    spelling="""
+def poisson_deviance(x, b):
+    # exp(b) - x - x (b - log x), 0 where the log-rate b is log x; exp(b) for x = 0
+    some = x > 0
+    k = torch.where(some, x, 1.0)
+    return torch.where(some, k * expm1_minus(b - torch.log(k)), torch.exp(b))
+""",
+)
+
+share_deviance = make_special(
+    "share_deviance",
+    meaning=lambda x, m, t: sp.Piecewise(
+        (m * sp.exp(-t), sp.Eq(x, 0)),
+        (m * sp.exp(-t) - x - x * (sp.log(m) - t - sp.log(x)), True),
+    ),
+    slopes=(None, None, lambda x, m, t: x - m * sp.exp(-t)),
+    spelling="""
+def share_deviance(x, m, t):
+    # Poisson deviance of x against m exp(-t); the log of m/x is exactly 0 where x is all of m
+    some = x > 0
+    k = torch.where(some, x, 1.0)
+    return torch.where(some, k * expm1_minus(-torch.log(k / m) - t), m * torch.exp(-t))
+""",
+)
+
+stirling_gap = make_special(
+    "stirling_gap",
+    meaning=lambda x, m: stirling_error(x) + stirling_error(m - x) - stirling_error(m),
+    slopes=(None, None),
+    spelling="""
+def stirling_gap(x, m):
+    # the corrections of a binomial coefficient; exactly 0 where x is 0 or all of m
+    whole = stirling_error(torch.zeros_like(x) + m)
+    return (stirling_error(x) - whole) + stirling_error(m - x)
+""",
+)
+
 relu = make_special(
     "relu",
     meaning=lambda u: (u + sp.Abs(u)) / 2,
@@ -461,6 +889,21 @@ SPECIAL: dict[str, type[Special]] = {
         log_cosh,
         log_sinhc,
         langevin,
+        binet,
+        lgamma_stirling,
+        digamma_less_log,
+        trigamma_less_inverse,
+        student_constant,
+        student_constant_slope,
+        lbeta,
+        digamma_gap,
+        trigamma_gap,
+        rising_log,
+        rising_log_slope,
+        stirling_error,
+        poisson_deviance,
+        share_deviance,
+        stirling_gap,
         relu,
         step,
     )

@@ -2,12 +2,16 @@
 
 Each operation writes into the buffer of an operand that nobody needs any more (``out=``), so a
 kernel allocates little more than the gradients that it returns. The same expressions, in the same
-order, as the readable source; the printed text can be read with ``inspect.getsource``.
+order, as the readable source.
+
+A number as an operand costs torch a microsecond (it is made a tensor first), as ``alpha`` or
+``value`` it costs nothing: ``s * u`` is written ``torch.add(zero, u, alpha=s)``.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +23,7 @@ from lossderiv.codegen.printer import (
     in_computing_order,
     is_curved,
 )
-from lossderiv.codegen.share import Assignments
+from lossderiv.codegen.share import Assignments, fold_constants
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
 
@@ -37,6 +41,7 @@ INTO = {
     "tanh": "torch.tanh({}, out={o})",
     "loggamma": "torch.lgamma({}, out={o})",
 }
+CONSTANT = 'torch.tensor({}, dtype=torch.float32, device="cpu")'
 FRESH = {"log1p": "torch.log1p", "logistic": "torch.sigmoid", "relu": "torch.relu"}
 
 
@@ -56,10 +61,12 @@ class Tape:
     def __init__(self, inputs: Sequence[str], where: Assignments):
         self.inputs = tuple(inputs)
         self.stem = unused("v", inputs)
+        self.constants: dict[float, str] = {}
         self.definitions = dict(where)
         self.operations: list[Operation] = []
         self.used: dict[str, str] = {}
         self._known: dict[sp.Expr, str | float] = {}
+        self._sums: dict[frozenset[sp.Expr], str | float] = {}
         self._curved: set[sp.Symbol] = set()
 
     def value(self, expr: sp.Expr) -> str | float:
@@ -72,9 +79,9 @@ class Tape:
 
     def scaled(self, expr: sp.Expr, scale: str) -> str:
         """Name of a tensor that holds ``scale * expr``, the factor folded into the last steps."""
-        if expr.is_Add:
+        if expr.is_Add and self._terms(expr)[1] is None:
             return self._sum(expr, scale)
-        factor, rest = expr.as_coeff_Mul()
+        factor, rest = (1, expr) if expr.is_Add else expr.as_coeff_Mul()
         return self._times(self.value(rest), float(factor), scale)
 
     def _compute(self, expr: sp.Expr) -> str | float:
@@ -173,44 +180,50 @@ class Tape:
             return tensor
         if number == -1.0 and not scale:
             return self._new([tensor], "torch.neg({})", "torch.neg({}, out={o})")
-        by = _factor(number, scale)
-        return self._new([tensor], f"torch.mul({{}}, {by})", f"torch.mul({{}}, {by}, out={{o}})")
+        return self._linear(0.0, tensor, _factor(number, scale))
 
     def _sum(self, expr: sp.Expr, scale: str = "") -> str | float:
         """Terms in computing order, each added into the running total."""
-        self._mark_curved(expr)
-        flat = sp.Add(*(self._flat(t) for t in expr.args))
-        total: str | None = None
+        terms, total = self._terms(expr)
         number = 0.0
-        for term in in_computing_order(flat, self._curved) if flat.is_Add else [flat]:
+        for term in terms:
             factor, rest = term.as_coeff_Mul()
             c = float(factor)
             if rest.is_number:
                 number += c * float(rest)
-                if total is not None:
-                    total, number = self._plus_number(total, number, scale), 0.0
-                continue
-            pair = self._pair(rest)
-            if total is not None and pair is not None:
-                by = _factor(c, scale)
-                total = self._new(
-                    [total, *pair],
-                    f"torch.addcmul({{}}, {{}}, {{}}, value={by})",
-                    f"torch.addcmul({{}}, {{}}, {{}}, value={by}, out={{o}})",
-                )
-                continue
-            v = self.value(rest)
-            if isinstance(v, float):
+            elif total is not None and (pair := self._pair(rest)) is not None:
+                total = self._plus_product(total, pair, _factor(c, scale))
+            elif isinstance(v := self.value(rest), float):
                 number += c * v
-            elif total is None:
-                total = self._times(v, c, scale)
-                if number:
-                    total, number = self._plus_number(total, number, scale), 0.0
-            else:
+            elif total is not None:
                 total = self._plus(total, v, c, scale)
-        if total is None:
-            return number
-        return self._plus_number(total, number, scale) if number else total
+            elif number and not scale and _is_single(number):
+                total, number = self._linear(number, v, repr(c)), 0.0
+            else:
+                total = self._times(v, c, scale)
+            if number and total is not None:
+                total, number = self._plus_number(total, number, scale), 0.0
+        result = number if total is None else total
+        if not scale:
+            self._sums[self._flat_terms(expr)] = result
+        return result
+
+    def _terms(self, expr: sp.Expr) -> tuple[list[sp.Expr], str | None]:
+        """The terms in computing order, less those of a known sum that they start with; that sum.
+
+        A product comes second rather than first: then one operation multiplies and adds.
+        """
+        self._mark_curved(expr)
+        terms = in_computing_order(sp.Add(*self._flat_terms(expr), evaluate=False), self._curved)
+        for k in range(len(terms), 1, -1):
+            if (known := self._sums.get(frozenset(terms[:k]))) is not None:
+                return terms[k:], known
+        if len(terms) > 1 and _is_product(terms[0]) and not _is_product(terms[1]):
+            terms[:2] = terms[1::-1]
+        return terms, None
+
+    def _flat_terms(self, expr: sp.Expr) -> frozenset[sp.Expr]:
+        return frozenset(sp.Add.make_args(sp.Add(*(self._flat(t) for t in expr.args))))
 
     def _flat(self, term: sp.Expr) -> sp.Expr:
         """``step`` as the sum that it is, so that its sign is shared and its half is folded."""
@@ -223,12 +236,14 @@ class Tape:
 
     def _pair(self, product: sp.Expr) -> tuple[str, str] | None:
         """The two tensors of a product of two, for one fused multiply and add."""
-        if not (product.is_Mul and len(product.args) == 2):
-            return None
-        if any(a.is_Pow and a.exp.could_extract_minus_sign() for a in product.args):
+        if not _is_product(product):
             return None
         a, b = (self.value(f) for f in product.args)
         return None if isinstance(a, float) or isinstance(b, float) else (a, b)
+
+    def _plus_product(self, total: str, pair: tuple[str, str], by: str) -> str:
+        text = f"torch.addcmul({{}}, {{}}, {{}}, value={by}"
+        return self._new([total, *pair], f"{text})", f"{text}, out={{o}})")
 
     def _plus(self, total: str, v: str, c: float, scale: str) -> str:
         if not scale and c == 1.0:
@@ -243,12 +258,36 @@ class Tape:
         )
 
     def _plus_number(self, total: str, number: float, scale: str) -> str:
-        by = _factor(number, scale)
-        return self._new([total], f"torch.add({{}}, {by})", f"torch.add({{}}, {by}, out={{o}})")
+        text = f"torch.add({{}}, {self.constant(1.0)}, alpha={_factor(number, scale)}"
+        return self._new([total], f"{text})", f"{text}, out={{o}})")
+
+    def _linear(self, number: float, tensor: str, factor: str) -> str:
+        """``number + factor * tensor``; float32 must hold ``number`` exactly."""
+        text = f"torch.add({self.constant(number)}, {{}}, alpha={factor}"
+        return self._new([tensor], f"{text})", f"{text}, out={{o}})")
+
+    def constant(self, number: float) -> str:
+        """Name of the 0-dimensional tensor that holds ``number``."""
+        name = {0.0: "zero", 0.5: "half", 1.0: "one"}.get(number, f"c{len(self.constants)}")
+        return self.constants.setdefault(number, unused(name, self.inputs))
 
 
 def _is(f: sp.Expr, name: str) -> bool:
     return type(f).__name__ == name
+
+
+def _is_product(term: sp.Expr) -> bool:
+    """Whether ``term`` is, but for a number, a product of two that divides by nothing."""
+    _, rest = term.as_coeff_Mul()
+    return (
+        rest.is_Mul
+        and len(rest.args) == 2
+        and not any(a.is_Pow and a.exp.could_extract_minus_sign() for a in rest.args)
+    )
+
+
+def _is_single(number: float) -> bool:
+    return struct.unpack("f", struct.pack("f", number))[0] == number
 
 
 def _factor(number: float, scale: str) -> str:
@@ -272,9 +311,10 @@ def kernel_text(
     one is given and torch can; else it is a new tensor.
     """
     s = unused("s", inputs)
+    (value, *gradients), where = fold_constants((value, *gradients), where)
     tape = Tape(inputs, where)
-    factor, rest = value.as_coeff_Mul()
-    front = tape.value(rest if reduced else value)
+    factor, rest = _front(value) if reduced else (1, value)
+    front = tape.value(rest)
     slopes = [tape.scaled(g, s if reduced else "") if not g.is_number else g for g in gradients]
     into = [unused(f"slope{k}", inputs) for k in range(len(slopes))]
     body = _emit(tape, [front, *slopes], dict(zip(reversed(slopes), reversed(into), strict=True)))
@@ -285,11 +325,25 @@ def kernel_text(
         for r in [front, *slopes]
     ]
     if reduced:
-        texts[0] = f"{texts[0]}.sum() * ({_factor(float(factor), s)})"
+        total, by = f"{texts[0]}.sum()", _factor(float(factor), s)
+        texts[0] = f"torch.add({tape.constant(0.0)}, {total}, alpha={by})"
     arguments = ", ".join([*inputs, s, *(f"{i}=None" for i in into)])
-    lines = [f"def {name}({arguments}):", *(f"    {t}" for t in body.lines)]
+    lines = [
+        *(f"{name} = {CONSTANT.format(number)}" for number, name in tape.constants.items()),
+        f"def {name}({arguments}):",
+        *(f"    {t}" for t in body.lines),
+    ]
     lines.append(f"    return {', '.join(texts)}{',' if len(texts) == 1 else ''}")
     return "\n".join(lines), tape.used
+
+
+def _front(value: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """A factor and the rest; ``product - term`` turns into ``term - product``, one operation."""
+    factor, rest = value.as_coeff_Mul()
+    terms = in_computing_order(rest) if rest.is_Add else []
+    if len(terms) == 2 and _is_product(terms[0]) and terms[1].could_extract_minus_sign():
+        return -factor, sp.Add(*(-t for t in terms))
+    return factor, rest
 
 
 def unused(name: str, inputs: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
 
 import sympy as sp
@@ -112,15 +113,16 @@ class TorchPrinter(AbstractPythonCodePrinter):
     _print_exp = _print_log = _print_Abs = _print_sign = _print_Function
 
     def _use(self, expr: Special) -> None:
+        """Keep the text of a special function, and of those that its text calls."""
         from lossderiv.special import SPECIAL
 
-        name = type(expr).__name__
-        if name in self.used:
-            return
-        self.used[name] = type(expr).spelling
-        for other, row in SPECIAL.items():  # a spelling may call other special functions
-            if other != name and f"{other}(" in type(expr).spelling.replace(f"torch.{other}(", ""):
-                self.used.setdefault(other, row.spelling)
+        waiting = [type(expr)]
+        while waiting:
+            row = waiting.pop()
+            if row.__name__ not in self.used:
+                self.used[row.__name__] = row.spelling
+                called = re.findall(r"(?<![\w.])(\w+)\(", row.spelling)
+                waiting += [SPECIAL[name] for name in called if name in SPECIAL]
 
     # Vectors: the class axis is the last one.
 

@@ -18,6 +18,7 @@ Assignments = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
 def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tuple[sp.Expr, ...]]:
     """Assignments (the used names of ``where`` among them) and what is left of ``exprs``."""
+    exprs, where = fold_constants(exprs, where)
     used = _used(exprs, where)
     trees = [*(e for _, e in used), *exprs]
     uses: Counter[sp.Expr] = Counter()
@@ -52,6 +53,23 @@ def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tu
 
     results = tuple(named(e) for e in exprs)
     return tuple(out), results
+
+
+def fold_constants(
+    exprs: Sequence[sp.Expr], where: Assignments
+) -> tuple[tuple[sp.Expr, ...], Assignments]:
+    """Functions of named constants alone become numbers: ``log(n)`` with ``n = 16``."""
+    values = {s: e for s, e in where if e.is_number}
+
+    def fold(expr: sp.Expr) -> sp.Expr:
+        found = {
+            f: f.xreplace(values).evalf(30)
+            for f in expr.atoms(sp.Function)
+            if f.free_symbols and f.free_symbols <= set(values)
+        }
+        return expr.xreplace(found)
+
+    return tuple(fold(e) for e in exprs), tuple((s, fold(e)) for s, e in where)
 
 
 def _name(k: int, expr: sp.Expr) -> sp.Expr:

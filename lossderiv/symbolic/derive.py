@@ -62,7 +62,9 @@ def derive_nll(
     expr, where = _link(density, nll, where, theta, links, outputs, context, steps)
     expr = _reopen_logs(expr, where, context, steps)
     steps += stabilise(expr, reading, context, where)
-    loss, dropped = _drop_constants(steps[-1].after, where, context, steps)
+    exact = steps[-1].after
+    loss, dropped = _drop_constants(exact, where, context, steps)
+    moves = density.variable in dropped.free_symbols  # then the sum is worth its own form
     return Derivation(
         density=density,
         fixed=MappingProxyType(dict(fixed)),
@@ -73,6 +75,8 @@ def derive_nll(
         **_computed_forms(loss, where, context, reading, computing),
         reading=tuple(reading),
         computing=tuple(computing),
+        exact_steps=stabilise(exact, computing, context, where) if moves else (),
+        open_exact=exact,
         open_nll=nll,
         nll_where=nll_where,
         theta=MappingProxyType(theta),
@@ -134,13 +138,13 @@ def _scalar_view(output: sp.Expr) -> sp.Expr:
 
 
 def _fix(density: Density, fixed, context, steps) -> tuple[sp.Expr, Where]:
-    """Give parameters their values: ones and integers at once, others as named constants.
+    """Give parameters their values: ones at once, others as named constants.
 
     A named constant keeps a residual in one piece: SymPy would write (x - mu)/(1/10) as
     10 x - 10 mu.
     """
     values = {density.symbols[n]: v for n, v in fixed.items()}
-    plain = {s: v for s, v in values.items() if s.is_integer or v == 1}
+    plain = {s: v for s, v in values.items() if v == 1}
     named = tuple((s, v) for s, v in values.items() if s not in plain)
     where = named + tuple((s, e.xreplace(plain)) for s, e in density.where)
     p = density.expr.xreplace(plain)

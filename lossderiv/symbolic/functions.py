@@ -44,7 +44,9 @@ class Special(sp.Function):
         return self.positive
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
-        return spell_out(self).evalf(sp.core.evalf.prec_to_dps(prec))
+        digits = sp.core.evalf.prec_to_dps(prec)
+        numbers = [a.evalf(digits + 15) for a in self.args]  # log Gamma(10^6) is not log(10^6!)
+        return spell_out(self.meaning(*numbers)).evalf(digits)
 
     def _latex(self, printer, exp=None) -> str:
         inside = ", ".join(printer._print(a) for a in self.args)

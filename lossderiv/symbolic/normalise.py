@@ -58,6 +58,7 @@ def _total(density: Density, point: Mapping[sp.Expr, object]) -> mp.mpf:
     def p(value):
         return formula._once({**point, x: value, CLASSES: CLASS_COUNT})
 
+    data = data.bounded({n: point[s] for n, s in density.symbols.items() if s in point})
     with mp.workdps(20):
         if data.shape == "category":
             return mp.fsum(p(k) for k in range(CLASS_COUNT))

@@ -52,7 +52,7 @@ class Formula:
         if not self.is_vector:
             plain = spell_out(self.expr).doit()
             self.symbols = sorted(plain.free_symbols, key=str)
-            self._function = sp.lambdify(self.symbols, plain, "mpmath")
+            self._function = sp.lambdify(self.symbols, plain, [OURS, "mpmath"])
 
     def at(self, point: Point) -> mp.mpf:
         """The value at ``point``, doubling the precision until two runs agree to 60 digits."""
@@ -68,7 +68,20 @@ class Formula:
     def _once(self, point: Point) -> mp.mpf:
         if self.is_vector:
             return _vector_value(self.expr, point)
-        return mp.mpmathify(self._function(*[mp.mpmathify(point[s]) for s in self.symbols]))
+        try:
+            return mp.mpmathify(self._function(*[mp.mpmathify(point[s]) for s in self.symbols]))
+        except ValueError:  # mpmath's word for a pole: there is no number here
+            return mp.nan
+
+
+def _exp(u):
+    """``exp``, infinite or zero beyond 2^4000: mpmath would need as many bits as the number has."""
+    if mp.im(u) == 0 and abs(u) > 2**4000:
+        return mp.inf if u > 0 else mp.mpf(0)
+    return mp.exp(u)
+
+
+OURS = {"exp": _exp, "binomial": mp.binomial}  # SymPy would write a binomial out in factorials
 
 
 def _agree(a, b) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -61,6 +61,7 @@ class Domain(_Picklable):
     typical: tuple = ()
     extreme: tuple = ()
     shape: str = "scalar"
+    high_is: str = ""  # the given parameter that bounds the data from above, if one does
 
     def contains(self, value: float) -> bool:
         """Whether the number ``value`` lies in the domain.
@@ -73,6 +74,14 @@ class Domain(_Picklable):
         below = value < self.high if self.open_high else value <= self.high
         whole = not self.integer or (math.isfinite(value) and value == math.floor(value))
         return bool(above and below and whole and math.isfinite(value))
+
+    def bounded(self, values: Mapping[str, object]) -> Domain:
+        """The domain with its upper end set to the value of the parameter that names it."""
+        if not self.high_is or self.high_is not in values:
+            return self
+        high = int(values[self.high_is])
+        typical = tuple(dict.fromkeys(min(v, high) for v in self.typical))
+        return replace(self, name=f"Integer(0, {high})", high=high, typical=typical)
 
     def symbol(self, name: str) -> sp.Expr:
         """The SymPy symbol for a number (or vector) called ``name`` in this domain."""
@@ -201,6 +210,8 @@ class Derivation(_Picklable):
     gradient_evaluation: Mapping[str, tuple[Step, ...]]
     reading: tuple[Rule, ...]
     computing: tuple[Rule, ...]
+    exact_steps: tuple[Step, ...]
+    open_exact: sp.Expr
     open_nll: sp.Expr
     nll_where: tuple[tuple[sp.Symbol, sp.Expr], ...]
     theta: Mapping[str, sp.Expr]
@@ -236,6 +247,13 @@ class Derivation(_Picklable):
     def kernel(self) -> sp.Expr:
         """The loss in the form that is computed, named intermediates kept."""
         return self.evaluation[-1].after if self.evaluation else self.open_loss
+
+    @property
+    def exact_kernel(self) -> sp.Expr:
+        """The exact negative log-likelihood in the outputs, in the form that is computed."""
+        if self.density.variable not in self.dropped.free_symbols:
+            return self.scale * self.kernel + self.dropped
+        return self.exact_steps[-1].after if self.exact_steps else self.open_exact
 
     @property
     def gradient_kernel(self) -> Mapping[str, sp.Expr]:

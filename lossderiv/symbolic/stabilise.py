@@ -124,7 +124,8 @@ def _match_all(pattern: sp.Expr, node: sp.Expr, bindings: Bindings) -> Iterator[
     for found, rest in _match_some(solid, terms, bindings, kind):
         free = [w for w in wild if w not in found]
         for w in wild:
-            if w in found and (rest := _without(rest, kind.make_args(found[w]))) is None:
+            parts = [p for p in kind.make_args(found.get(w, kind.identity)) if p != kind.identity]
+            if w in found and (rest := _without(rest, parts)) is None:
                 break
         else:
             if not free and not rest:
