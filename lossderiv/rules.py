@@ -54,6 +54,7 @@ a, b, t, u, v = symbols("a b t u v", real=True)
 m = Symbol("m", positive=True)
 k = Symbol("k", integer=True)
 c = Symbol("c", integer=True, nonnegative=True)
+total = Symbol("total", integer=True, positive=True)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
 picked = eta[index]
 all_scores = LogSumExp(eta[RUNNING], RUNNING)
@@ -212,15 +213,15 @@ COMPUTING: tuple[Rule, ...] = (
     ),
     Rule(
         "a binomial count's log-probability",
-        find=lgamma(c + 1) + lgamma(m - c + 1) - lgamma(m + 1) + m * softplus(u) - u * c,
-        give=stirling_gap(c, m)
-        + share_deviance(c, m, softplus(-u))
-        + share_deviance(m - c, m, softplus(u)),
+        find=lgamma(c + 1) + lgamma(total - c + 1) - lgamma(total + 1) + total * softplus(u) - u * c,
+        give=stirling_gap(c, total)
+        + share_deviance(c, total, softplus(-u))
+        + share_deviance(total - c, total, softplus(u)),
         because="the large terms of the factorials cancel those of the likelihood: two deviances "
         "and three small corrections are left (Loader, 2000)",
-        anchor={c: 1, m: 3, u: 1},
-        witness={c: 500000.0, m: 1e6, u: 0.0},
-        spares=(lgamma(c + 1), m * softplus(u) - u * c),
+        anchor={c: 1, total: 3, u: 1},
+        witness={c: 500000.0, total: 1e6, u: 0.0},
+        spares=(lgamma(c + 1), total * softplus(u) - u * c),
     ),
     Rule(
         "softplus less a line",

@@ -211,15 +211,16 @@ class Tape:
     def _terms(self, expr: sp.Expr) -> tuple[list[sp.Expr], str | None]:
         """The terms in computing order, less those of a known sum that they start with; that sum.
 
-        A product comes second rather than first: then one operation multiplies and adds.
+        A number comes first and a product second: then one operation multiplies and adds.
         """
         self._mark_curved(expr)
         terms = in_computing_order(sp.Add(*self._flat_terms(expr), evaluate=False), self._curved)
         for k in range(len(terms), 1, -1):
             if (known := self._sums.get(frozenset(terms[:k]))) is not None:
                 return terms[k:], known
-        if len(terms) > 1 and _is_product(terms[0]) and not _is_product(terms[1]):
-            terms[:2] = terms[1::-1]
+        first, second = terms[:2]
+        if second.is_number or (_is_product(first) and not _is_product(second)):
+            terms[:2] = second, first
         return terms, None
 
     def _flat_terms(self, expr: sp.Expr) -> frozenset[sp.Expr]:
@@ -329,7 +330,7 @@ def kernel_text(
         texts[0] = f"torch.add({tape.constant(0.0)}, {total}, alpha={by})"
     arguments = ", ".join([*inputs, s, *(f"{i}=None" for i in into)])
     lines = [
-        *(f"{name} = {CONSTANT.format(number)}" for number, name in tape.constants.items()),
+        *(f"{constant} = {CONSTANT.format(n)}" for n, constant in tape.constants.items()),
         f"def {name}({arguments}):",
         *(f"    {t}" for t in body.lines),
     ]

@@ -21,9 +21,11 @@ def source(of: str | Density | Derivation, **options) -> str:
     :func:`lossderiv.derive`.
 
     >>> import lossderiv as ld
-    >>> print(ld.source("normal", sigma=1).split('\"\"\"')[-1])
+    >>> print(ld.source("normal", sigma=1)[-98:].strip())
     def gradient(eta_mu, x):
-    ...
+        \"\"\"Slope of the loss in eta_mu.\"\"\"
+        z = x - eta_mu
+        return -z
     """
     d = derive(of, **options)
     printer = TorchPrinter()
