@@ -7,6 +7,7 @@ evaluates the derived formula, and its single terms, at random points in double 
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -144,7 +145,7 @@ class Marked:
     message: str
 
     def __str__(self) -> str:
-        return f"Exercise {self.id}: {self.message}"
+        return textwrap.fill(f"Exercise {self.id}: {self.message}", 72)
 
     __repr__ = __str__
 
