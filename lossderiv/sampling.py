@@ -6,11 +6,14 @@ samplers take a ``torch.Generator`` (or ``None``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+EULER = 0.5772156649015329  # minus the mean of the log of a standard exponential
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
 def gauss(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard normal numbers shaped like ``like``."""
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def waiting(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard exponential numbers (rate 1) shaped like ``like``."""
+    return -torch.log(uniform(like, generator))
+
+
+def mode_weibull(scale: Tensor, concentration: Tensor) -> Tensor:
+    """``scale ((k - 1)/k)^(1/k)`` for a concentration k above 1, else 0."""
+    inner = torch.where(concentration > 1, concentration, 2.0)
+    above = scale * ((inner - 1) / inner) ** (1 / inner)
+    return torch.where(concentration > 1, above, torch.zeros_like(above))
 
 
 def draw_laplace(mu: Tensor, b: Tensor, generator) -> Tensor:
@@ -87,6 +102,65 @@ SUMMARIES: dict[str, Summary] = {
         mean=lambda mu, b: mu + 0 * b,
         mode=lambda mu, b: mu + 0 * b,
         sample=draw_laplace,
+    ),
+    "logistic": Summary(
+        mean=lambda mu, s: mu + 0 * s,
+        mode=lambda mu, s: mu + 0 * s,
+        sample=lambda mu, s, generator: mu + s * torch.logit(uniform(mu + s, generator)),
+    ),
+    "gumbel": Summary(
+        mean=lambda mu, beta: mu + EULER * beta,
+        mode=lambda mu, beta: mu + 0 * beta,
+        sample=lambda mu, beta, generator: mu - beta * torch.log(waiting(mu + beta, generator)),
+    ),
+    "gumbel_min": Summary(
+        mean=lambda mu, beta: mu - EULER * beta,
+        mode=lambda mu, beta: mu + 0 * beta,
+        sample=lambda mu, beta, generator: mu + beta * torch.log(waiting(mu + beta, generator)),
+    ),
+    "log_normal": Summary(
+        mean=lambda mu, sigma: torch.exp(mu + sigma**2 / 2),
+        mode=lambda mu, sigma: torch.exp(mu - sigma**2),
+        sample=lambda mu, sigma, generator: torch.exp(mu + sigma * gauss(mu + sigma, generator)),
+    ),
+    "half_normal": Summary(
+        mean=lambda sigma: sigma * math.sqrt(2 / math.pi),
+        mode=lambda sigma: torch.zeros_like(sigma),
+        sample=lambda sigma, generator: sigma * torch.abs(gauss(sigma, generator)),
+    ),
+    "exponential": Summary(
+        mean=lambda rate: 1 / rate,
+        mode=lambda rate: torch.zeros_like(rate),
+        sample=lambda rate, generator: waiting(rate, generator) / rate,
+    ),
+    "weibull": Summary(
+        mean=lambda scale, concentration: scale * torch.exp(torch.lgamma(1 + 1 / concentration)),
+        mode=mode_weibull,
+        sample=lambda scale, concentration, generator: (
+            scale * waiting(scale + concentration, generator) ** (1 / concentration)
+        ),
+    ),
+    "asymmetric_laplace": Summary(
+        mean=lambda mu, b, tau: mu + b * (1 - 2 * tau) / (tau * (1 - tau)),
+        mode=lambda mu, b, tau: mu + 0 * b,
+        sample=lambda mu, b, tau, generator: (
+            mu + b * (waiting(mu + b, generator) / tau - waiting(mu + b, generator) / (1 - tau))
+        ),
+    ),
+    "binomial": Summary(
+        mean=lambda p, n: n * p,
+        mode=lambda p, n: torch.minimum(torch.floor((n + 1) * p), n + 0 * p),
+        sample=lambda p, n, generator: torch.binomial(n + 0 * p, p, generator=generator),
+    ),
+    "geometric": Summary(
+        mean=lambda p: (1 - p) / p,
+        mode=lambda p: torch.zeros_like(p),
+        sample=lambda p, generator: torch.floor(waiting(p, generator) / -torch.log1p(-p)),
+    ),
+    "poisson": Summary(
+        mean=lambda rate: rate,
+        mode=lambda rate: torch.floor(rate),
+        sample=lambda rate, generator: torch.poisson(rate, generator=generator),
     ),
     "categorical": Summary(
         mean=None,  # the classes have no order and no mean
