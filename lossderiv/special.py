@@ -742,10 +742,12 @@ def rising_log(x, a):
     # sum of log(1 + i a) over the whole numbers i < x: log Gamma(x + r) - log Gamma(r) - x log r
     # with r = 1/a (DLMF 5.2.4), by Stirling's formula where r is large; a x (x - 1)/2 for small a
     large = a > 0.5
-    s = torch.where(large, 1.0 / a, 1.0)
+    s = 1.0 / torch.where(large, a, 1.0)
     direct = torch.lgamma(x + s) - torch.lgamma(s) - x * torch.log(s)
     v = torch.where(large, 0.5, a)
-    r, y = 1.0 / v, v * x
+    # below 1e-17 the difference of the binets no longer counts, but 1/v^2 in its slope overflows
+    r = 1.0 / torch.where(v < 1e-17, 1e-17, v)
+    y = v * x
     log = torch.log1p(y)
     stirling = x * (log - y * log1p_bend(y)) - 0.5 * log + (binet(x + r) - binet(r))
     return torch.where(large, direct, stirling)
@@ -759,22 +761,23 @@ rising_log_slope = make_special(
     spelling=f"""
 def rising_log_slope(x, a):
     # sum of i / (1 + i a) over the whole numbers i < x: r (x - r (psi(x + r) - psi(r))) with
-    # r = 1/a; x (x - 1)/2 for small a. Where r is below 2, two steps up (DLMF 5.5.2)
+    # r = 1/a; x (x - 1)/2 for small a. Where r is below 2, two steps up (DLMF 5.5.2). The fraction
+    # at r (or r + 2) and at x more, in terms of their inverses z and w
     large = a > 0.5
-    r = torch.where(large, 1.0 / a, 1.0)
+    r = 1.0 / torch.where(large, a, 1.0)
     v = torch.where(large, 0.5, a)
     y = v * x
-    z = torch.where(large, r + 2.0, 1.0 / v)
-    w = x + z
+    z = torch.where(large, 1.0 / (r + 2.0), v)
+    w = torch.where(large, 1.0 / (x + r + 2.0), v / (1.0 + y))
 {_numbers(DIGAMMA)}
     first, *others = coefficients
     low = high = torch.zeros_like(w)
     for c in reversed(others):
-        low, high = c / (z + low), c / (w + high)
-    p, q = torch.where(large, r / z, 1.0), torch.where(large, r / w, 1.0 / (1.0 + y))
-    tail = first * (p * p / (1.0 + low / z) - q * q / (1.0 + high / w))
+        low, high = c * z * z / (1.0 + low), c * w * w / (1.0 + high)
+    p, q = torch.where(large, r * z, 1.0), torch.where(large, r * w, 1.0 / (1.0 + y))
+    tail = first * (p * p / (1.0 + low) - q * q / (1.0 + high))
     steps = r * x * (1.0 - 1.0 / (x + r) - r / (r + 1.0) / (x + r + 1.0))
-    far = steps - r * r * (torch.log1p(x / z) + 0.5 * x / (z * w))
+    far = steps - r * r * (torch.log1p(x * z) + 0.5 * x * z * w)
     near = x * (x * log1p_bend(y)) - 0.5 * x / (1.0 + y)
     return torch.where(large, far, near) - tail
 """,
@@ -835,6 +838,70 @@ def stirling_gap(x, m):
     # the corrections of a binomial coefficient; exactly 0 where x is 0 or all of m
     whole = stirling_error(torch.zeros_like(x) + m)
     return (stirling_error(x) - whole) + stirling_error(m - x)
+""",
+)
+
+log_i0e = make_special(
+    "log_i0e",
+    meaning=lambda kappa: sp.log(sp.besseli(0, kappa)) - kappa,
+    slopes=(lambda kappa: bessel_gap(kappa),),
+    spelling=f"""
+def log_i0e(kappa):
+    # log(I0(kappa) exp(-kappa)): the power series of I0 near 0 (DLMF 10.25.2)
+    near = kappa < 1.0
+    s = 0.25 * torch.where(near, kappa, 0.0) ** 2
+{_taylor([1 / sp.factorial(n + 1) ** 2 for n in range(9)], few=5)}
+    far = torch.log(torch.special.i0e(torch.where(near, 1.0, kappa)))
+    return torch.where(near, torch.log1p(s * series) - kappa, far)
+""",
+)
+
+bessel_lag = make_special(
+    "bessel_lag",
+    meaning=lambda kappa: (
+        kappa * sp.besseli(0, kappa) / sp.besseli(1, kappa) - kappa - sp.Rational(1, 2)
+    ),
+    slopes=(None,),
+    positive=True,
+    spelling="""
+def bessel_lag(kappa):
+    # kappa I0/I1 - kappa - 1/2, from 3/2 at 0 down to 3/(8 kappa): Perron's fraction for I1/I0
+    # (Gautschi and Slavik 1978) in a form without a minus sign, started near its own limit
+    count = 54 if kappa.dtype == torch.float64 else 22
+    lag = torch.relu(count - 2.0 * kappa)
+    for n in range(count, 0, -1):
+        lag = (n + 0.5) * (0.5 + lag) / (2.0 * kappa + 0.5 + lag)
+    return lag
+""",
+)
+
+bessel_gap = make_special(
+    "bessel_gap",
+    meaning=lambda kappa: sp.besseli(1, kappa) / sp.besseli(0, kappa) - 1,
+    slopes=(lambda kappa: bessel_gap_slope(kappa),),
+    spelling="""
+def bessel_gap(kappa):
+    # I1(kappa) / I0(kappa) - 1, about -1/(2 kappa) for large kappa
+    v = 0.5 + bessel_lag(kappa)
+    return -v / (kappa + v)
+""",
+)
+
+bessel_gap_slope = make_special(
+    "bessel_gap_slope",
+    meaning=lambda kappa: (
+        1
+        - sp.besseli(1, kappa) / sp.besseli(0, kappa) / kappa
+        - (sp.besseli(1, kappa) / sp.besseli(0, kappa)) ** 2
+    ),
+    slopes=(None,),
+    positive=True,
+    spelling="""
+def bessel_gap_slope(kappa):
+    # 1 - A/kappa - A^2 with A = I1/I0 (DLMF 10.29.2), about 1/(2 kappa^2) for large kappa
+    lag = bessel_lag(kappa)
+    r = 1.0 / (kappa + 0.5 + lag)
+    return (2.0 * kappa * lag + (lag * lag - 0.25)) * r * r
 """,
 )
 
@@ -904,6 +971,10 @@ SPECIAL: dict[str, type[Special]] = {
         poisson_deviance,
         share_deviance,
         stirling_gap,
+        log_i0e,
+        bessel_lag,
+        bessel_gap,
+        bessel_gap_slope,
         relu,
         step,
     )
