@@ -54,9 +54,10 @@ def derive(
     Parameters
     ----------
     of
-        A name from :func:`families`, or a :class:`Density` of your own (which is integrated first).
+        A name from :func:`families`, or a :class:`Density` of your own, which is integrated first.
     links
-        Parameter name -> link name, where the default link is not wanted: ``{"sigma": "softplus"}``.
+        Parameter name -> link name, where the default link is not wanted, as in
+        ``{"sigma": "softplus"}``.
     **fixed
         Values for parameters that are given instead of learned: ``sigma=1``.
 

@@ -83,7 +83,7 @@ def _sentence(named: Named, factor: sp.Expr) -> str:
 def _factor(d: Derivation, formula: sp.Expr) -> sp.Expr | None:
     """The positive ``c`` with ``d.loss = c * formula`` up to what no output moves, if any."""
     if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
-        return sp.Integer(1) if sp.expand(d.loss - formula) == 0 else None
+        return 1 / d.scale if sp.expand(d.scale * d.loss - formula) == 0 else None
     ratio = None
     for by in d.context.outputs:
         ours, theirs = Formula(slope(d.loss, by, ())), Formula(slope(formula, by, ()))

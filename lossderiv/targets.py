@@ -57,24 +57,39 @@ def _refuse(x: torch.Tensor, bad: torch.Tensor, family: str, what: str, advice: 
     count = int(bad.sum())
     more = f" ({count} such values in all)" if count > 1 else ""
     raise TargetError(
-        f"The target of {family} at index {index} is {x[index].item()}, which {what}{more}. {advice}"
+        f"The target of {family} at index {index} is {x[index].item()}, which {what}{more}. "
+        f"{advice}"
     )
 
 
-def check_shapes(outputs: tuple[torch.Tensor, ...], x: torch.Tensor, names, vector: bool) -> None:
-    """Raise :class:`ShapeError` unless outputs and target broadcast (vectors: but for the last
-    axis)."""
+def check_shapes(
+    outputs: tuple[torch.Tensor, ...],
+    x: torch.Tensor,
+    names: tuple[str, ...],
+    vector: bool,
+    weight: torch.Tensor | None = None,
+) -> None:
+    """Raise :class:`ShapeError` unless outputs, target and weight broadcast (vectors: but for the
+    last axis)."""
+    for name, given in (("target", x), ("weight", weight)):
+        if not (isinstance(given, torch.Tensor) or (name == "weight" and given is None)):
+            raise DtypeError(
+                f"The {name} is {type(given).__name__}, not a torch tensor. Convert it with "
+                "torch.as_tensor."
+            )
     if vector and any(o.dim() == 0 or o.shape[-1] < 2 for o in outputs):
         raise ShapeError(
-            f"Output {names[0]} has shape {tuple(outputs[0].shape)}; its last axis is the class axis "
-            "and needs at least 2 classes. Move the classes last (loss.split does)."
+            f"Output {names[0]} has shape {tuple(outputs[0].shape)}; its last axis is the class "
+            "axis and needs at least 2 classes. Move the classes last (loss.split does)."
         )
     shapes = [tuple(o.shape[:-1]) if vector else tuple(o.shape) for o in outputs]
+    weighted = () if weight is None else (tuple(weight.shape),)
     try:
-        torch.broadcast_shapes(*shapes, tuple(x.shape))
+        torch.broadcast_shapes(*shapes, tuple(x.shape), *weighted)
     except RuntimeError as problem:
         listed = ", ".join(f"{n} {tuple(o.shape)}" for n, o in zip(names, outputs, strict=True))
-        axis = " (classes are the last axis of the outputs)" if vector else ""
+        axis = "".join(f"; weight {w}" for w in weighted)
+        axis += " (classes are the last axis of the outputs)" if vector else ""
         raise ShapeError(
             f"Outputs and target do not broadcast: {listed}; target {tuple(x.shape)}{axis}. "
             "Reshape the decoder's output or the target; loss.split cuts one tensor into outputs."
@@ -91,7 +106,10 @@ def check_outputs(outputs: tuple[torch.Tensor, ...], names: tuple[str, ...]) -> 
         )
     for name, o in zip(names, outputs, strict=True):
         if not isinstance(o, torch.Tensor):
-            raise DtypeError(f"Output {name} is {type(o).__name__}, not a torch tensor.")
+            raise DtypeError(
+                f"Output {name} is {type(o).__name__}, not a torch tensor. Give the decoder's raw "
+                "output, or a tuple of them."
+            )
         if not o.is_floating_point():
             raise DtypeError(
                 f"Output {name} has dtype {o.dtype}; a loss needs floating-point outputs. Convert "

@@ -64,7 +64,7 @@ def _total(density: Density, point: Mapping[sp.Expr, object]) -> mp.mpf:
             return mp.fsum(p(k) for k in range(CLASS_COUNT))
         if data.integer:
             return _sum(p, data.low, data.high)
-        return _integral(p, data.low, data.high, [v for v in point.values()])
+        return _integral(p, data.low, data.high, list(point.values()))
 
 
 def _sum(p, low: float, high: float) -> mp.mpf:

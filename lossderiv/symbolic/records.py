@@ -216,7 +216,7 @@ class Derivation(_Picklable):
     nll_where: tuple[tuple[sp.Symbol, sp.Expr], ...]
     theta: Mapping[str, sp.Expr]
     dropped: sp.Expr
-    scale: sp.Expr = sp.Integer(1)
+    scale: sp.Expr = sp.S.One
 
     @property
     def symbols(self) -> Mapping[str, sp.Expr]:
