@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sympy import Abs, atanh, exp, factorial, log, pi, sqrt
+from sympy import Abs, atanh, cosh, exp, factorial, log, pi, sqrt
+from sympy import gamma as gamma_function
 
 from lossderiv.domains import (
     Binary,
@@ -17,6 +18,7 @@ from lossderiv.domains import (
     Count,
     Given,
     Integer,
+    Interior,
     NonNegative,
     Positive,
     Real,
@@ -24,7 +26,7 @@ from lossderiv.domains import (
     Unit,
     UpTo,
 )
-from lossderiv.special import relu
+from lossderiv.special import logit, relu
 from lossderiv.symbolic.records import Density
 from lossderiv.symbolic.trace import density_of, let
 
@@ -65,9 +67,9 @@ def continuous_bernoulli(x: Unit, lam: Unit):
     """The coin flip's formula on grey values in [0, 1], with the normaliser that it then needs.
 
     Mean 1/(1 - e^-eta) - 1/eta with eta the logit of lam. Source: Loaiza-Ganem and Cunningham
-    (2019), equation 1, with log(lam / (1 - lam)) written as -2 atanh(1 - 2 lam).
+    (2019), equation 1, whose normaliser has atanh(1 - 2 lam)/(1 - 2 lam): the same number.
     """
-    return 2 * atanh(1 - 2 * lam) / (1 - 2 * lam) * lam**x * (1 - lam) ** (1 - x)
+    return 2 * atanh(2 * lam - 1) / (2 * lam - 1) * lam**x * (1 - lam) ** (1 - x)
 
 
 @family(torch="Laplace(mu, b)")
@@ -205,3 +207,82 @@ def poisson(x: Count, rate: Positive):
     scipy.stats.poisson(rate).
     """
     return rate**x * exp(-rate) / factorial(x)
+
+
+@family(torch="Cauchy(mu, gamma)")
+def cauchy(x: Real, mu: Real, gamma: Positive):
+    """Tails so heavy that there is no mean: an outlier pulls less the further out it lies.
+
+    No mean; median and mode mu. Source: Johnson, Kotz and Balakrishnan (1994), chapter 16;
+    scipy.stats.cauchy(loc=mu, scale=gamma).
+    """
+    z = let("z", (x - mu) / gamma)
+    return 1 / (pi * gamma * (1 + z**2))
+
+
+@family(torch="HalfCauchy(gamma)")
+def half_cauchy(x: NonNegative, gamma: Positive):
+    """The size of a Cauchy error whose sign is lost: a usual prior for a scale.
+
+    No mean; median gamma, mode 0. Source: Gelman (2006), section 3.2;
+    scipy.stats.halfcauchy(scale=gamma).
+    """
+    z = let("z", x / gamma)
+    return 2 / (pi * gamma * (1 + z**2))
+
+
+@family(torch="StudentT(nu, mu, sigma)")
+def student_t(x: Real, mu: Real, sigma: Positive, nu: Positive):
+    """Between the normal and the Cauchy density: nu says how heavy the tails are.
+
+    Mean mu for nu > 1, mode mu, variance sigma² nu/(nu - 2) for nu > 2. Source: Lange, Little and
+    Taylor (1989), section 2; scipy.stats.t(df=nu, loc=mu, scale=sigma).
+    """
+    z = let("z", (x - mu) / sigma)
+    peak = gamma_function((nu + 1) / 2) / (gamma_function(nu / 2) * sqrt(nu * pi) * sigma)
+    return peak * (1 + z**2 / nu) ** (-(nu + 1) / 2)
+
+
+@family()
+def hyperbolic_secant(x: Real, mu: Real, s: Positive):
+    """Squared error near the middle, absolute error in the tails: the log-cosh loss.
+
+    Mean, median and mode mu, variance pi² s²/4. Source: Johnson, Kotz and Balakrishnan (1995),
+    chapter 23; scipy.stats.hypsecant(loc=mu, scale=s).
+    """
+    z = let("z", (x - mu) / s)
+    return 1 / (pi * s * cosh(z))
+
+
+@family(torch="Gamma(concentration, rate)")
+def gamma(x: Positive, concentration: Positive, rate: Positive):
+    """Waiting time until the last of several events: positive, with constant relative spread.
+
+    Mean concentration/rate, variance concentration/rate². Source: Johnson, Kotz and Balakrishnan
+    (1994), chapter 17; scipy.stats.gamma(a=concentration, scale=1/rate).
+    """
+    k = concentration
+    return rate**k / gamma_function(k) * x ** (k - 1) * exp(-rate * x)
+
+
+@family(torch="InverseGamma(concentration, rate)")
+def inverse_gamma(x: Positive, concentration: Positive, rate: Positive):
+    """The reciprocal of a gamma variable: the usual prior for a variance.
+
+    Mean rate/(concentration - 1) for a concentration above 1, mode rate/(concentration + 1).
+    Source: Johnson, Kotz and Balakrishnan (1994), chapter 17;
+    scipy.stats.invgamma(a=concentration, scale=rate).
+    """
+    k = concentration
+    return rate**k / gamma_function(k) * x ** (-k - 1) * exp(-rate / x)
+
+
+@family()
+def logit_normal(x: Interior, mu: Real, sigma: Positive):
+    """A number strictly between 0 and 1 whose logit is normal.
+
+    Median logistic(mu); mean and mode have no closed form. Source: Atchison and Shen (1980),
+    equation 1.1, for two parts.
+    """
+    z = let("z", (logit(x) - mu) / sigma)
+    return exp(-(z**2) / 2) / (sigma * sqrt(2 * pi) * x * (1 - x))

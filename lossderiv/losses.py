@@ -103,8 +103,11 @@ class Loss(nn.Module):
         self._takes_classes = data.shape == "category"
         self._harmless = data.typical[0]
         self._count = len(self.outputs)
+        self._is_mean = self.reduction == "mean"
         self._is_summed = self.reduction != "none"
-        self._goes_straight = self._is_summed and self.validate is not True
+        self._short_way = self._is_summed and (
+            self.validate is False or (self.validate == "first" and self._seen_first)
+        )
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -136,8 +139,9 @@ class Loss(nn.Module):
         outputs = self._as_tuple(input)
         compiling = torch.compiler.is_compiling()
         if not compiling:
-            if weight is None and self._is_plain(outputs, target):
-                return Summed.apply(self._program, self._factor(target), target, *outputs)
+            if self._short_way and weight is None and self._is_plain(outputs, target):
+                s = 1.0 / target.numel() if self._is_mean else 1.0
+                return Summed.apply(self._program, s, target, *outputs)
             self._check(outputs, target, weight)
         if weight is not None:
             target, outputs = self._mask(outputs, target, weight)
@@ -147,7 +151,8 @@ class Loss(nn.Module):
         elif _transforming(x):
             value = self._program.transformed(*outputs, x)
         elif weight is None and self._is_summed and x.numel():
-            return Summed.apply(self._program, self._factor(x), x, *outputs).to(dtype)
+            s = 1.0 / x.numel() if self._is_mean else 1.0
+            return Summed.apply(self._program, s, x, *outputs).to(dtype)
         else:
             value = Each.apply(self._program, x, *outputs)
         return self._reduce(value, weight).to(dtype)
@@ -160,6 +165,11 @@ class Loss(nn.Module):
         For a family with classes the axis ``dim`` itself is the class axis; it is moved last.
         """
         count = len(self.outputs)
+        if not -decoder_output.dim() <= dim < decoder_output.dim():
+            raise ShapeError(
+                f"There is no axis {dim} in an output of shape {tuple(decoder_output.shape)}. Say "
+                "with dim=... which axis holds the channels."
+            )
         if self._is_vector and count == 1:
             return (decoder_output.movedim(dim, -1),)
         size = decoder_output.shape[dim]
@@ -173,7 +183,9 @@ class Loss(nn.Module):
 
     def theta(self, outputs: Outputs) -> dict[str, Tensor]:
         """The constrained parameters, learned and fixed, by name."""
-        given = dict(zip(self.outputs, self._as_tuple(outputs), strict=True))
+        outputs = self._as_tuple(outputs)
+        check_outputs(outputs, self.outputs)
+        given = dict(zip(self.outputs, outputs, strict=True))
         like = next(iter(given.values()))
         learned = {
             n: inverse_links()[link.name](given[f"eta_{n}"])
@@ -190,16 +202,16 @@ class Loss(nn.Module):
 
     def mean(self, outputs: Outputs) -> Tensor:
         """The mean of each pixel's distribution."""
-        return self._summary("mean")(**self.theta(outputs))
+        return self._summary("mean", outputs)
 
     def mode(self, outputs: Outputs) -> Tensor:
         """The most likely value of each pixel."""
-        return self._summary("mode")(**self.theta(outputs))
+        return self._summary("mode", outputs)
 
     def sample(self, outputs: Outputs, generator: torch.Generator | None = None) -> Tensor:
         """One draw for each pixel, independent given the outputs."""
         with torch.no_grad():
-            return self._summary("sample")(**self.theta(outputs), generator=generator)
+            return self._summary("sample", outputs, generator=generator)
 
     def bits_per_dim(self, outputs: Outputs, x: Tensor) -> Tensor:
         """The exact negative log-likelihood, constants kept, in bits for each element of ``x``.
@@ -207,56 +219,53 @@ class Loss(nn.Module):
         For a continuous family this is a density's and can be negative; compare it only with
         others on the same scale of ``x``.
         """
-        outputs, x, _ = self._prepare(self._as_tuple(outputs), x)
+        outputs = self._as_tuple(outputs)
+        self._check(outputs, x, None)
+        outputs, x, _ = self._prepare(outputs, x)
         exact = Program(self.derivation, exact=True)
         return Each.apply(exact, x, *outputs).mean() / math.log(2)
 
     # How it is done --------------------------------------------------------------------------
 
     def _as_tuple(self, given: Outputs) -> tuple[Tensor, ...]:
-        return (given,) if isinstance(given, Tensor) else tuple(given)
+        return tuple(given) if isinstance(given, tuple | list) else (given,)
 
     def _is_plain(self, outputs: tuple[Tensor, ...], target: Tensor) -> bool:
-        """The common case, in a microsecond: checked before, alike in shape and type.
+        """The common case, told in half a microsecond: the kernel can take these as they are.
 
-        The kernel then needs no preparation, under autocast neither: its type is not low.
+        Autocast needs no look, since it leaves these types alone.
         """
-        if not (self._goes_straight and (self._seen_first or self.validate is False)):
+        if len(outputs) != self._count:
             return False
-        if len(outputs) != self._count or not isinstance(target, Tensor):
+        try:
+            dtype, shape = outputs[0].dtype, target.shape
+            for o in outputs:
+                if o.dtype is not dtype or (o.shape[:-1] if self._is_vector else o.shape) != shape:
+                    return False
+            return (
+                (dtype is torch.float32 or dtype is torch.float64)
+                and target.dtype is (torch.int64 if self._takes_classes else dtype)
+                and not _transforming(target)
+                and target.numel() > 0
+            )
+        except AttributeError:  # no tensor: the long way says so
             return False
-        shape = target.shape
-        dtype = torch.float64 if target.dtype is torch.float64 else torch.float32
-        for o in outputs:
-            if not isinstance(o, Tensor) or o.dtype is not dtype:
-                return False
-            if (o.shape[:-1] if self._is_vector else o.shape) != shape:
-                return False
-        return (
-            target.dtype is (torch.int64 if self._takes_classes else dtype)
-            and target.numel() > 0
-            and not _transforming(target)
-        )
-
-    def _factor(self, x: Tensor) -> float:
-        """By what the sum of the losses is multiplied."""
-        return 1.0 / x.numel() if self.reduction == "mean" else 1.0
 
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:
             return
         vector = self._is_vector
         check_outputs(outputs, self.outputs)
-        check_shapes(outputs, target, self.outputs, vector)
+        check_shapes(outputs, target, self.outputs, vector, weight)
         if (self.validate == "first" and self._seen_first) or _transforming(target):
             return
         x = target
         if weight is not None:
-            shape = torch.broadcast_shapes(target.shape, weight.shape)
-            x = torch.broadcast_to(target, shape)[torch.broadcast_to(weight, shape) != 0]
+            x = torch.where(weight == 0, torch.full_like(target, self._harmless), target)
         classes = outputs[0].shape[-1] if vector else None
         check_target(x, self.derivation.density.data, self.derivation.density.name, classes)
         self._seen_first = True
+        self._short_way = self._is_summed and self.validate == "first"
 
     def _mask(self, outputs, target, weight):
         """Where the weight is 0, a harmless target and outputs cut from the graph."""
@@ -279,7 +288,7 @@ class Loss(nn.Module):
         if self._is_vector:
             shape = torch.broadcast_shapes(target.shape, *(o.shape[:-1] for o in outputs))
             outputs = tuple(o.expand(*shape, o.shape[-1]) for o in outputs)
-            x = (target if self._takes_classes else target.to(inside)).expand(shape)
+            x = target.to(torch.int64 if self._takes_classes else inside).expand(shape)
             return outputs, x, dtype
         x = target if target.dtype == inside else target.to(inside)
         if any(o.shape != x.shape for o in outputs):
@@ -296,15 +305,18 @@ class Loss(nn.Module):
             return value.mean()
         return value.sum() if self.reduction == "sum" else value
 
-    def _summary(self, kind: str):
+    def _summary(self, kind: str, outputs: Outputs, **options) -> Tensor:
         name = self.derivation.density.name
-        found = getattr(SUMMARIES.get(name), kind, None)
+        row = SUMMARIES.get(name)
+        found = getattr(row, kind, None)
         if found is None:
             raise ParameterError(
                 f"No {kind} is known for {name}. Compute it from loss.theta(outputs), or add a row "
                 "for the family to lossderiv/sampling.py."
             )
-        return found
+        if row.of == "outputs":
+            return found(*self._as_tuple(outputs), **options)
+        return found(**self.theta(outputs), **options)
 
     def __getstate__(self) -> dict:
         """What is compiled is left out: it is made again from the derivation."""

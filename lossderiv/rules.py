@@ -11,56 +11,75 @@ from sympy import (
     Abs,
     IndexedBase,
     KroneckerDelta,
+    Min,
+    Rational,
     Sum,
     Symbol,
     atanh,
+    cosh,
     exp,
     factorial,
     gamma,
     log,
     sign,
+    sqrt,
     symbols,
 )
 
 from lossderiv.special import (
+    cauchy_score,
     expm1,
+    expm1_minus,
     exprel_mean,
     lgamma,
+    lgamma_stirling,
     log1p,
+    log1p_square,
+    log_cosh,
     log_exprel,
     log_softplus,
     logistic,
     poisson_deviance,
     relu,
+    scaled_expm1,
+    scaled_expm1_minus,
+    scaled_square_pull,
     share_deviance,
     softplus,
     softplus_pull,
     step,
     stirling_error,
     stirling_gap,
+    student_constant,
+    student_constant_pull,
+    student_constant_slope,
+    student_balance,
+    student_score,
 )
 from lossderiv.symbolic.records import Rule
 from lossderiv.symbolic.vectors import (
     ENTRY,
     RUNNING,
     LogSumExp,
-    LogSumExpBy,
+    Others,
     Placed,
-    Rivals,
     Softmax,
+    Surprisal,
 )
 
 a, b, t, u, v = symbols("a b t u v", real=True)
-m = Symbol("m", positive=True)
+m, r, s = symbols("m r s", positive=True)
+half = Rational(1, 2)
 k = Symbol("k", integer=True)
 c = Symbol("c", integer=True, nonnegative=True)
 total = Symbol("total", integer=True, positive=True)
+HALF = Rational(1, 2)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
 picked = eta[index]
 all_scores = LogSumExp(eta[RUNNING], RUNNING)
-rivals = Rivals(eta[ENTRY], ENTRY, index)
-weights = Softmax(rivals, ENTRY)
-lead = LogSumExpBy(rivals, weights, ENTRY) - picked
+weights = Softmax(eta[ENTRY], ENTRY)
+others = Others(weights, ENTRY, index)
+surprisal = Surprisal(eta[ENTRY], weights, ENTRY, index)
 
 READING: tuple[Rule, ...] = (
     Rule(
@@ -128,12 +147,12 @@ READING: tuple[Rule, ...] = (
     ),
     Rule(
         "normaliser of the continuous Bernoulli",
-        find=log(atanh(1 - 2 * logistic(u)) / (1 - 2 * logistic(u))),
+        find=log(atanh(2 * logistic(u) - 1) / (2 * logistic(u) - 1)),
         give=softplus(u) - log_exprel(u) - log(2),
         because="in the logit the normaliser is log((e^u - 1)/u), which has a limit at 0",
         anchor={u: 1},
         witness={u: 30.0},
-        spares=(atanh(1 - 2 * logistic(u)), log(1 - 2 * logistic(u))),
+        spares=(atanh(2 * logistic(u) - 1), log(2 * logistic(u) - 1)),
     ),
     Rule(
         "log of a sum of exponentials",
@@ -161,6 +180,111 @@ READING: tuple[Rule, ...] = (
         anchor={m: 3},
         witness={m: 40.0},
         spares=(log(m), gamma(m)),
+    ),
+    Rule(
+        "log of one plus a square",
+        find=log(1 + u**2),
+        give=log1p_square(u),
+        because="the square overflows at 1e19 in single precision, the log is then only 88",
+        anchor={u: 1},
+        witness={u: 1e25},
+        spares=(log(1 + u), log(2 + u**2)),
+    ),
+    Rule(
+        "log of one plus a share of a square",
+        find=log(1 + u**2 / m),
+        give=log1p_square(u / sqrt(m)),
+        because="the square overflows at 1e19 in single precision, the log is then only 88",
+        anchor={u: 1, m: 1},
+        witness={u: 1e25, m: 2.0},
+        spares=(log(1 + u / m), log(2 + u**2 / m)),
+    ),
+    Rule(
+        "log of a hyperbolic cosine",
+        find=log(cosh(u)),
+        give=log_cosh(u),
+        because="the hyperbolic cosine overflows at 89 in single precision; near 0 its log is u²/2",
+        anchor={u: 0},
+        witness={u: 120.0},
+        spares=(log(u), cosh(u)),
+    ),
+    Rule(
+        "normaliser of Student's t",
+        find=lgamma(m / 2) - lgamma(m / 2 + half) + log(m) / 2,
+        give=student_constant(m) + log(2) / 2,
+        because="for many degrees of freedom two large log-gammas cancel: their difference tends "
+        "to 0 like 1/(4 nu)",
+        anchor={m: 1},
+        witness={m: 1e6},
+        spares=(lgamma(m / 2), lgamma(m / 2) - lgamma(m / 2 + 1)),
+    ),
+    Rule(
+        "a gamma density as a deviance",
+        find=lgamma(m) - m * log(r) - (m - 1) * log(s) + r * s,
+        give=lgamma_stirling(m) + scaled_expm1_minus(m, log(r) + log(s) - log(m)) + log(s),
+        because="for a large concentration the log-gamma cancels the rest: what remains is a "
+        "deviance, 0 where the mean is the target, and a Stirling correction",
+        anchor={m: 1, r: 1, s: 1},
+        witness={m: 1e6, r: 1.0, s: 1e6},
+        spares=(lgamma(m) - m * log(r), r * s + log(s)),
+    ),
+    Rule(
+        "an inverse gamma density as a deviance",
+        find=lgamma(m) - m * log(r) + (m + 1) * log(s) + r / s,
+        give=lgamma_stirling(m) + scaled_expm1_minus(m, log(r) - log(s) - log(m)) + log(s),
+        because="for a large concentration the log-gamma cancels the rest: what remains is a "
+        "deviance, 0 where the mean is the target, and a Stirling correction",
+        anchor={m: 1, r: 1, s: 1},
+        witness={m: 1e6, r: 1e6, s: 1.0},
+        spares=(lgamma(m) - m * log(r), r / s + log(s)),
+    ),
+    Rule(
+        "a deviance less its slope",
+        find=a * expm1_minus(u) - scaled_expm1(a, u),
+        give=-a * u,
+        because="that is what the two are: e^u - 1 - u less e^u - 1",
+        anchor={a: 1, u: 1},
+        witness=None,
+        spares=(a * expm1_minus(u), expm1_minus(u) + scaled_expm1(a, u)),
+    ),
+    Rule(
+        "Student's tail and its slope",
+        find=exp(v) * log1p_square(u * exp(-v / 2)) / 2
+        - u * (exp(v) / 2 + half) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)) / 2,
+        give=scaled_square_pull(exp(v), u * exp(-v / 2)) / 2
+        - u * exp(-v / 2) * cauchy_score(u * exp(-v / 2)) / 4,
+        because="for many degrees of freedom the two leading terms cancel: their difference is of "
+        "fourth order in the residual",
+        anchor={u: 1, v: 0},
+        witness={u: 1.0, v: 16.0},
+        spares=(log1p_square(u), cauchy_score(u)),
+    ),
+    Rule(
+        "Student's score",
+        find=(exp(v) / 2 + half) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)),
+        give=student_score(u, v),
+        because="for many degrees of freedom the scaled residual underflows before the slope does",
+        anchor={u: 1, v: 0},
+        witness={u: 1e-34, v: 46.0},
+        spares=(cauchy_score(u), exp(-v / 2) * cauchy_score(u)),
+    ),
+    Rule(
+        "Student's score against its scale",
+        find=1 - u * student_score(u, v),
+        give=student_balance(u, v),
+        because="for few degrees of freedom the product is 1 to the last digit",
+        anchor={u: 1, v: 0},
+        witness={u: 2.0, v: -40.0},
+        spares=(u * student_score(u, v), 1 - student_score(u, v)),
+    ),
+    Rule(
+        "degrees of freedom times the normaliser's slope",
+        find=m * student_constant_slope(m),
+        give=student_constant_pull(m),
+        because="the slope falls like 1/(4 nu²) and underflows before the product does",
+        anchor={m: 1},
+        witness={m: 1e22},
+        spares=(student_constant_slope(m), m * student_constant(m)),
     ),
     Rule(
         "an exponential less itself",
@@ -213,7 +337,11 @@ COMPUTING: tuple[Rule, ...] = (
     ),
     Rule(
         "a binomial count's log-probability",
-        find=lgamma(c + 1) + lgamma(total - c + 1) - lgamma(total + 1) + total * softplus(u) - u * c,
+        find=lgamma(c + 1)
+        + lgamma(total - c + 1)
+        - lgamma(total + 1)
+        + total * softplus(u)
+        - u * c,
         give=stirling_gap(c, total)
         + share_deviance(c, total, softplus(-u))
         + share_deviance(total - c, total, softplus(u)),
@@ -263,9 +391,9 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "all scores against one",
         find=all_scores - picked,
-        give=softplus(lead),
+        give=relu(surprisal - log(2)) - log1p(-Min(others, HALF)),
         because="when the target's score leads, the difference is a small number between two "
-        "large ones: leave the target out of the sum instead",
+        "large ones: take log1p of the others' weights up to 1/2, and the difference above log 2",
         anchor={},
         witness={eta: (60.0, 20.0, 0.0), index: 0},
         spares=(all_scores, picked),
@@ -273,12 +401,7 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "softmax less one",
         find=exp(eta[ENTRY] - all_scores) - KroneckerDelta(ENTRY, index),
-        give=Placed(
-            weights * logistic(lead),
-            ENTRY,
-            index,
-            -logistic(lead),
-        ),
+        give=Placed(weights, ENTRY, index, -others),
         because="at the target's own entry 1 - p is the weight of all the others",
         anchor={},
         witness={eta: (60.0, 20.0, 0.0), index: 0},

@@ -18,11 +18,16 @@ EULER = 0.5772156649015329  # minus the mean of the log of a standard exponentia
 
 @dataclass(frozen=True)
 class Summary:
-    """What image to show: the mean, the mode, or a draw."""
+    """What image to show: the mean, the mode, or a draw.
+
+    ``of`` says what the three are functions of: the constrained parameters (``"theta"``) or, where
+    rounding those would lose the answer, the raw outputs (``"outputs"``).
+    """
 
     mean: Callable[..., Tensor] | None
     mode: Callable[..., Tensor] | None
     sample: Callable[..., Tensor]
+    of: str = "theta"
 
 
 def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -42,6 +47,16 @@ def waiting(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return -torch.log(uniform(like, generator))
 
 
+def ratio(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard Cauchy numbers: the tangent of a uniform angle."""
+    return torch.tan(math.pi * (uniform(like, generator) - 0.5))
+
+
+def gammas(shape: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard gamma numbers (rate 1) with the given concentrations."""
+    return torch._standard_gamma(shape, generator=generator)
+
+
 def mode_weibull(scale: Tensor, concentration: Tensor) -> Tensor:
     """``scale ((k - 1)/k)^(1/k)`` for a concentration k above 1, else 0."""
     inner = torch.where(concentration > 1, concentration, 2.0)
@@ -55,25 +70,24 @@ def draw_laplace(mu: Tensor, b: Tensor, generator) -> Tensor:
     return mu - b * torch.sign(v) * torch.log1p(-2 * torch.abs(v))
 
 
-def draw_continuous_bernoulli(lam: Tensor, generator) -> Tensor:
+def draw_continuous_bernoulli(eta_lam: Tensor, generator) -> Tensor:
     """Inverse CDF in the logit: ``log(1 + u (e^eta - 1)) / eta``, and ``u`` itself at eta = 0.
 
     For positive eta the mirror image is drawn, so that the exponential never overflows.
     """
-    eta = torch.logit(lam)
-    a = -torch.abs(eta)
-    u = uniform(lam, generator)
+    a = -torch.abs(eta_lam)
+    u = uniform(eta_lam, generator)
     flat = a == 0
     safe = torch.where(flat, -1.0, a)
     y = torch.where(flat, u, torch.log1p(u * torch.expm1(safe)) / safe)
-    return torch.where(eta > 0, 1 - y, y)
+    return torch.where(eta_lam > 0, 1 - y, y)
 
 
-def mean_continuous_bernoulli(lam: Tensor) -> Tensor:
-    """``1/(1 - e^-eta) - 1/eta`` with eta the logit of lam."""
+def mean_continuous_bernoulli(eta_lam: Tensor) -> Tensor:
+    """``1/(1 - e^-eta) - 1/eta`` with eta the logit of lam, which lam itself rounds away."""
     from lossderiv.autograd import special_function
 
-    return special_function("exprel_mean")(torch.logit(lam))
+    return special_function("exprel_mean")(eta_lam)
 
 
 def draw_categorical(p: Tensor, generator) -> Tensor:
@@ -95,8 +109,9 @@ SUMMARIES: dict[str, Summary] = {
     ),
     "continuous_bernoulli": Summary(
         mean=mean_continuous_bernoulli,
-        mode=lambda lam: (lam > 0.5).to(lam.dtype),
+        mode=lambda eta_lam: (eta_lam > 0).to(eta_lam.dtype),
         sample=draw_continuous_bernoulli,
+        of="outputs",
     ),
     "laplace": Summary(
         mean=lambda mu, b: mu + 0 * b,
@@ -161,6 +176,56 @@ SUMMARIES: dict[str, Summary] = {
         mean=lambda rate: rate,
         mode=lambda rate: torch.floor(rate),
         sample=lambda rate, generator: torch.poisson(rate, generator=generator),
+    ),
+    "cauchy": Summary(
+        mean=None,  # its tails are too heavy for a mean
+        mode=lambda mu, gamma: mu + 0 * gamma,
+        sample=lambda mu, gamma, generator: mu + gamma * ratio(mu + gamma, generator),
+    ),
+    "half_cauchy": Summary(
+        mean=None,
+        mode=lambda gamma: torch.zeros_like(gamma),
+        sample=lambda gamma, generator: gamma * torch.abs(ratio(gamma, generator)),
+    ),
+    "student_t": Summary(
+        mean=lambda mu, sigma, nu: torch.where(nu > 1, mu + 0 * sigma, torch.nan),
+        mode=lambda mu, sigma, nu: mu + 0 * sigma * nu,
+        sample=lambda mu, sigma, nu, generator: (
+            mu
+            + sigma
+            * gauss(mu + sigma + nu, generator)
+            * torch.rsqrt(gammas(0 * (mu + sigma) + nu / 2, generator) / (nu / 2))
+        ),
+    ),
+    "hyperbolic_secant": Summary(
+        mean=lambda mu, s: mu + 0 * s,
+        mode=lambda mu, s: mu + 0 * s,
+        sample=lambda mu, s, generator: (
+            mu + s * torch.asinh(torch.tan(math.pi * (uniform(mu + s, generator) - 0.5)))
+        ),
+    ),
+    "gamma": Summary(
+        mean=lambda concentration, rate: concentration / rate,
+        mode=lambda concentration, rate: torch.relu(concentration - 1) / rate,
+        sample=lambda concentration, rate, generator: (
+            gammas(concentration + 0 * rate, generator) / rate
+        ),
+    ),
+    "inverse_gamma": Summary(
+        mean=lambda concentration, rate: torch.where(
+            concentration > 1, rate / (concentration - 1), torch.inf
+        ),
+        mode=lambda concentration, rate: rate / (concentration + 1),
+        sample=lambda concentration, rate, generator: (
+            rate / gammas(concentration + 0 * rate, generator)
+        ),
+    ),
+    "logit_normal": Summary(
+        mean=None,  # no closed form
+        mode=None,
+        sample=lambda mu, sigma, generator: torch.sigmoid(
+            mu + sigma * gauss(mu + sigma, generator)
+        ),
     ),
     "categorical": Summary(
         mean=None,  # the classes have no order and no mean

@@ -657,6 +657,25 @@ def student_constant_slope(nu):
 """,
 )
 
+student_constant_pull = make_special(
+    "student_constant_pull",
+    meaning=lambda nu: nu * (sp.digamma(nu / 2) - sp.digamma((nu + 1) / 2) + 1 / nu) / 2,
+    slopes=(None,),
+    spelling=f"""
+def student_constant_pull(nu):
+    # nu times student_constant_slope, about -1/(4 nu): the slope alone underflows first
+    h = 0.5 * nu
+    z = h + 2.0
+{_numbers(HALF_STEP_SLOPE)}
+    tail = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        tail = c / (z + tail)
+    first = 0.5 * (0.5 / (h + 1.0)) / (h + 0.5)
+    second = (0.5 * (h / (h + 1.0))) * (0.5 / (h + 2.0)) / (h + 1.5)
+    return -(first + (second + tail * (h / z)))
+""",
+)
+
 lbeta = make_special(
     "lbeta",
     meaning=lambda a, b: sp.loggamma(a) + sp.loggamma(b) - sp.loggamma(a + b),
@@ -905,6 +924,97 @@ def bessel_gap_slope(kappa):
 """,
 )
 
+scaled_expm1 = make_special(
+    "scaled_expm1",
+    meaning=lambda k, u: k * (sp.exp(u) - 1),
+    slopes=(lambda k, u: expm1(u), lambda k, u: k * sp.exp(u)),
+    spelling="""
+def scaled_expm1(k, u):
+    # k (exp(u) - 1); for large u the factor goes into the exponent, which else overflows first
+    large = u > 20.0
+    return torch.where(
+        large,
+        torch.exp(torch.where(large, u, 0.0) + torch.log(k)) - k,
+        k * torch.expm1(torch.where(large, 0.0, u)),
+    )
+""",
+)
+
+scaled_expm1_minus = make_special(
+    "scaled_expm1_minus",
+    meaning=lambda k, u: k * (sp.exp(u) - 1 - u),
+    slopes=(lambda k, u: expm1_minus(u), lambda k, u: scaled_expm1(k, u)),
+    spelling="""
+def scaled_expm1_minus(k, u):
+    # k (exp(u) - 1 - u); for large u the factor goes into the exponent, which else overflows first
+    large = u > 20.0
+    return torch.where(
+        large,
+        torch.exp(torch.where(large, u, 0.0) + torch.log(k)) - k - k * u,
+        k * expm1_minus(torch.where(large, 0.0, u)),
+    )
+""",
+)
+
+scaled_square_pull = make_special(
+    "scaled_square_pull",
+    meaning=lambda k, z: k * (sp.log(1 + z**2) - z**2 / (1 + z**2)),
+    slopes=(None, None),
+    spelling="""
+def scaled_square_pull(k, z):
+    # k times log1p_square_pull(z), which alone underflows where k is large and z small
+    near = torch.abs(z) < 0.8
+    v = torch.where(near, z * z, 0.0)
+    far = torch.where(near, 1.0, z)
+    return torch.where(
+        near,
+        ((k * v) * v) * (1.0 / (1.0 + v) - log1p_bend(v)),
+        k * (log1p_square(far) - 0.5 * far * cauchy_score(far)),
+    )
+""",
+)
+
+student_score = make_special(
+    "student_score",
+    meaning=lambda z, v: (1 + sp.exp(v)) * z / (sp.exp(v) + z**2),
+    slopes=(None, None),
+    spelling="""
+def student_score(z, v):
+    # slope of (nu + 1)/2 log(1 + z^2/nu) in z, v = log nu: no square of a large z, no tiny z/nu
+    w = z * torch.exp(-0.5 * v)
+    near = torch.abs(w) < 1.0
+    u = torch.where(near, w, 0.0)
+    far = torch.where(near, 1.0, w)
+    root = torch.exp(0.5 * v)
+    return torch.where(
+        near,
+        torch.where(near, z, 0.0) * (1.0 + torch.exp(-v)) / (1.0 + u * u),
+        (root + 1.0 / root) / (far + 1.0 / far),
+    )
+""",
+)
+
+student_balance = make_special(
+    "student_balance",
+    meaning=lambda z, v: (1 - z**2) * sp.exp(v) / (sp.exp(v) + z**2),
+    slopes=(None, None),
+    spelling="""
+def student_balance(z, v):
+    # (1 - z^2)/(1 + z^2/nu), v = log nu: what is left of 1 - z student_score(z, v)
+    w = z * torch.exp(-0.5 * v)
+    near = torch.abs(w) < 1.0
+    u = torch.where(near, w, 0.0)
+    x = torch.where(near, z, 0.0)
+    far = torch.where(near, 1.0, 1.0 / w)
+    y = torch.where(near, 1.0, 1.0 / z)
+    return torch.where(
+        near,
+        (1.0 - x) * (1.0 + x) / (1.0 + u * u),
+        torch.exp(v) * ((y - 1.0) * (y + 1.0)) / (1.0 + far * far),
+    )
+""",
+)
+
 relu = make_special(
     "relu",
     meaning=lambda u: (u + sp.Abs(u)) / 2,
@@ -969,6 +1079,12 @@ SPECIAL: dict[str, type[Special]] = {
         rising_log_slope,
         stirling_error,
         poisson_deviance,
+        student_constant_pull,
+        student_score,
+        student_balance,
+        scaled_square_pull,
+        scaled_expm1,
+        scaled_expm1_minus,
         share_deviance,
         stirling_gap,
         log_i0e,

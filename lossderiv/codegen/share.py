@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from lossderiv.symbolic.vectors import Rivals, Softmax
+from lossderiv.symbolic.vectors import Softmax
 
 Assignments = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
@@ -62,19 +62,18 @@ def fold_constants(
     values = {s: e for s, e in where if e.is_number}
 
     def fold(expr: sp.Expr) -> sp.Expr:
-        found = {
-            f: f.xreplace(values).evalf(30)
-            for f in expr.atoms(sp.Function)
-            if f.free_symbols and f.free_symbols <= set(values)
-        }
-        return expr.xreplace(found)
+        if expr.free_symbols and expr.free_symbols <= set(values) and not expr.is_Symbol:
+            return expr.xreplace(values).evalf(30)
+        if not expr.args or isinstance(expr, sp.Indexed | sp.Idx | sp.IndexedBase):
+            return expr
+        return expr.func(*(fold(a) if isinstance(a, sp.Expr) else a for a in expr.args))
 
     return tuple(fold(e) for e in exprs), tuple((s, fold(e)) for s, e in where)
 
 
 def _name(k: int, expr: sp.Expr) -> sp.Expr:
     """``t0``, ``t1``, ...; a vector's name carries the index that its entries have."""
-    if isinstance(expr, Rivals | Softmax):
+    if isinstance(expr, Softmax):
         return sp.IndexedBase(f"t{k}", real=True)[expr.args[1]]
     return sp.Symbol(f"t{k}", real=True)
 
@@ -115,7 +114,7 @@ def _worth_a_name(node, constants: set[sp.Symbol]) -> bool:
         return False
     if isinstance(node, sp.Indexed | sp.Idx | sp.IndexedBase | sp.KroneckerDelta):
         return False
-    if isinstance(node, Rivals | Softmax):
+    if isinstance(node, Softmax):
         return True
     if any(isinstance(s, sp.Idx) for s in node.free_symbols):
         return False  # depends on a running index: it has no value of its own

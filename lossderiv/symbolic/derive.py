@@ -58,8 +58,10 @@ def derive_nll(
         p, where = _fix(density, fixed, context, steps)
     nll = _take_log(p, where, context, steps)
     nll_where = where
+    steps += stabilise(nll, reading, context, where)
+    nll_short = steps[-1].after
     theta = {n: links[n].inverse(_scalar_view(outputs[n])) for n in learned}
-    expr, where = _link(density, nll, where, theta, links, outputs, context, steps)
+    expr, where = _link(density, nll_short, where, theta, links, outputs, context, steps)
     expr = _reopen_logs(expr, where, context, steps)
     steps += stabilise(expr, reading, context, where)
     exact = steps[-1].after

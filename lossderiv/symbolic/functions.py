@@ -51,7 +51,7 @@ class Special(sp.Function):
     def _latex(self, printer, exp=None) -> str:
         inside = ", ".join(printer._print(a) for a in self.args)
         if "#1" in self.tex:
-            body = self.tex.replace("#1", inside)
+            body = self.tex.replace("#1", inside).replace("+ -", "-")
             return body if exp is None else rf"\left[{body}\right]^{{{exp}}}"
         name = self.tex or rf"\operatorname{{{self.func.__name__.replace('_', '-')}}}"
         power = "" if exp is None else f"^{{{exp}}}"
@@ -68,7 +68,7 @@ def make_special(
     positive: bool | None = None,
     home: str = "lossderiv.special",
 ) -> type[Special]:
-    """A new :class:`Special` with one slope for each argument; ``home`` is the module it lives in."""
+    """A new :class:`Special` with one slope for each argument; ``home`` is its module."""
     members = {
         "meaning": staticmethod(meaning),
         "slopes": tuple(slopes),

@@ -41,7 +41,12 @@ def _open_factor(factor: sp.Expr, context: Context, where) -> sp.Expr | None:
         return sp.log(factor) if is_positive(factor, context, where) else None
     if exponent.is_integer and not is_positive(base, context, where):
         return None
-    return exponent * open_log(base, context, where)
+    opened = open_log(base, context, where)
+    if all(
+        t.could_extract_minus_sign() for t in sp.Add.make_args(exponent)
+    ):  # so that -log p shows (nu + 1)/2, not -(-nu - 1)/2
+        return -((-exponent) * opened)
+    return exponent * opened
 
 
 def is_positive(expr: sp.Expr, context: Context, where) -> bool:

@@ -193,13 +193,27 @@ def markdown(d: Derivation) -> str:
     rows = ["| step | formula | reason |", "|---|---|---|"]
     verdicts = ["", *_verdicts(d)]
     for k, (line, verdict) in enumerate(zip(lines(d), verdicts, strict=True)):
-        formula = f"${_head(line, d)} {SIGNS[line.relation]} {_in_cell(tex(line.expr))}$"
+        formula = f"${_head(line, d)} {SIGNS[line.relation]} {_in_pieces(line.expr)}$"
         if line.where:
             formula += f"<br>where ${_in_cell(_where_tex(line.where))}$"
         label = f"{k}. {line.label}" if k else line.label
         mark = f" *({verdict})*" if verdict else ""
         rows.append(f"| {label} | {formula} | {line.reason}{mark} |")
     return "\n".join(rows)
+
+
+WIDE = 90
+"""Characters of TeX from which on a sum is set in pieces, so that a browser can wrap it."""
+
+
+def _in_pieces(expr: sp.Expr) -> str:
+    """The formula; a long sum as several formulas in a row, one for each term."""
+    whole = _in_cell(tex(expr))
+    if not expr.is_Add or len(whole) < WIDE:
+        return whole
+    first, *others = (_in_cell(tex(t)) for t in in_reading_order(expr))
+    signed = (t if t.startswith("-") else f"+ {t}" for t in others)
+    return "$ $".join([first, *signed])
 
 
 def _in_cell(formula: str) -> str:

@@ -75,8 +75,12 @@ def _root_matches(pattern: sp.Expr, node: sp.Expr) -> Iterator[tuple[Bindings, l
 
 
 def _by_shape(patterns: Iterable[sp.Expr]) -> list[sp.Expr]:
-    """Functions and numbers first: they bind wildcards that sums, products and bare ones reuse."""
-    return sorted(patterns, key=lambda p: 2 if _is_wild(p) else isinstance(p, sp.Add | sp.Mul))
+    """Functions and numbers first: they bind the wildcards that products and bare ones reuse."""
+
+    def key(p):
+        return (_is_wild(p), isinstance(p, sp.Add | sp.Mul), -len(p.atoms(sp.Function)))
+
+    return sorted(patterns, key=key)
 
 
 def _match_some(patterns, terms, bindings, kind) -> Iterator[tuple[Bindings, list[sp.Expr]]]:
