@@ -38,16 +38,16 @@ def source(of: str | Density | Derivation, **options) -> str:
     gradient = _function(
         "gradient", arguments, slopes, d, printer, f"Slope of the loss in {names}."
     )
+    constant = _constant(d, printer)
     helpers = [text for _, text in sorted(printer.used.items())]
-    parts = [_docstring(d), "import torch", _constant(d), *helpers, value, gradient]
+    parts = [_docstring(d), "import torch", constant, *helpers, value, gradient]
     return "\n\n\n".join(p for p in parts if p) + "\n"
 
 
-def _constant(d: Derivation) -> str:
+def _constant(d: Derivation, printer: TorchPrinter) -> str:
     """The dropped constant, as a number or as a function of the target."""
     if d.density.variable not in d.dropped.free_symbols:
         return f"DROPPED = {float(d.dropped.evalf(30))!r}"
-    printer = TorchPrinter()
     return f"def dropped({d.density.variable}):\n    return {printer.doprint(d.dropped)}"
 
 

@@ -86,29 +86,33 @@ def _check_equal(before: sp.Expr, after: sp.Expr, step: Step) -> str:
 
 
 def _check_constant(before: sp.Expr, after: sp.Expr, step: Step) -> str:
-    _check_free_of_outputs(before, after, step, lambda a, b: a - b, "difference")
+    _check_free_of_outputs(before - after, step, "difference")
     rest = sp.expand(before - after)
     return "proven" if not _touches(rest, step.context) else "checked"
 
 
 def _check_scale(before: sp.Expr, after: sp.Expr, step: Step) -> str:
-    _check_free_of_outputs(before, after, step, lambda a, b: a / b, "ratio")
+    _check_free_of_outputs(before / after, step, "ratio")
     rest = sp.cancel(before / after)
     return "proven" if rest.is_positive and not _touches(rest, step.context) else "checked"
 
 
-def _check_free_of_outputs(before, after, step, combine, word) -> None:
-    """The ``word`` of both sides must stay put while only the outputs move."""
-    left, right = Formula(before), Formula(after)
-    pts = list(indexed_points((before, after), step.context))
+def _check_free_of_outputs(quantity: sp.Expr, step: Step, word: str) -> None:
+    """The ``word`` of both sides must stay put while only the outputs move.
+
+    It is one formula, so that equal terms cancel before they are evaluated: beside
+    ``exp(exp(30))`` no number of digits would show a constant.
+    """
+    formula = Formula(quantity)
+    pts = list(indexed_points((quantity, step.before, step.after), step.context))
     rest = [s for s in step.context.domains if s not in step.context.outputs]
     for base in pts[:3]:
         values = []
         for other in pts:
             point = {**other, **{s: base[s] for s in rest}}
-            a, b = left.at(point), right.at(point)
-            if mp.isfinite(a) and mp.isfinite(b):
-                values.append((combine(a, b), point))
+            value = formula.at(point)
+            if mp.isfinite(value):
+                values.append((value, point))
         first = values[0][0]
         if word == "ratio" and not first > 0:
             raise _false(step, f"a factor of {mp.nstr(first, 12)}, not positive", values[0][1])
