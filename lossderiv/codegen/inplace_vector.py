@@ -6,39 +6,34 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from lossderiv.codegen.inplace import unused
+from lossderiv.codegen.inplace import CONSTANT, unused
 from lossderiv.codegen.printer import TorchPrinter, torch_text
 from lossderiv.codegen.share import Assignments, share
+from lossderiv.symbolic.vectors import Others, Placed, Softmax, Surprisal
+
+# Works in the weights themselves, which lose the target's. A weight that has underflowed has no
+# log any more: then the scores are asked; and a GPU, which would have to wait for the answer,
+# asks them always. The class axis stays, with length 1, which spares many small operations.
+LEFT_OUT = """
+def left_out(u, w, at):
+    picked = w.gather(-1, at)
+    others = w.scatter_(-1, at, torch.zeros_like(picked)).sum(-1, keepdim=True)
+    if w.is_cpu and picked.numel() and picked.amin().item() >= torch.finfo(w.dtype).tiny:
+        return torch.log(picked, out=picked).neg_(), others
+    return torch.logsumexp(u, -1, keepdim=True) - u.gather(-1, at), others
+""".strip("\n")
 
 
-class _IntoBuffer(TorchPrinter):
-    """Prints a gradient ``scalar * weights`` with one entry replaced into the weights' buffer.
+class _InPlace(TorchPrinter):
+    """Prints :class:`Placed` as what writes into its vector; its numbers keep the class axis."""
 
-    Sound because the gradient is the last thing that is computed, after the loss itself.
-    """
-
-    def __init__(self, scale: str):
+    def __init__(self, at: str):
         super().__init__()
-        self.scale = scale
+        self.at = at
 
     def _print_Placed(self, expr):
-        body, i, x, value = expr.args
-        buffers = [f for f in sp.Mul.make_args(body) if _is_buffer(f, i)]
-        if len(buffers) != 1:
-            return f"({super()._print_Placed(expr)}){self.scale}"
-        name = buffers[0].base.label
-        factor = self._print(sp.Mul(*(f for f in sp.Mul.make_args(body) if f != buffers[0])))
-        index = f"{self._print(x)}[..., None]"
-        return (
-            f"torch.mul({name}, (({factor}){self.scale})[..., None], out={name})"
-            f".scatter_(-1, {index}, (({self._print(value)}){self.scale})[..., None])"
-        )
-
-
-def _is_buffer(factor: sp.Expr, i: sp.Idx) -> bool:
-    """Whether ``factor`` is a vector that the kernel itself has made (a shared name)."""
-    named = isinstance(factor, sp.Indexed) and factor.indices == (i,)
-    return named and str(factor.base.label).startswith("t")
+        weights, i, _, value = expr.args
+        return f"{self.vector(weights, i)}.scatter_(-1, {self.at}, {self._print(value)})"
 
 
 def vector_kernel_text(
@@ -50,14 +45,62 @@ def vector_kernel_text(
     reduced: bool,
 ) -> tuple[str, dict[str, str]]:
     """As :func:`lossderiv.codegen.inplace.kernel_text`, for a loss over classes."""
-    s = unused("s", inputs)
-    printer = _IntoBuffer(f" * {s}" if reduced else "")
-    assignments, results = share([value, *gradients], where)
-    lines = [printer.assign(symbol, e) for symbol, e in assignments]
-    texts = [torch_text(e, printer) for e in results]
+    s, zero, w, q, r, at = (unused(n, inputs) for n in ("s", "zero", "w", "q", "r", "at"))
+    into = [unused(f"slope{k}", inputs) for k in range(len(gradients))]
+    found = _leaves_target_out(value, gradients)
+    printer, lines = TorchPrinter() if found is None else _InPlace(at), []
+    if found is not None:
+        surprisal, others = found
+        weights, i, x = others.args
+        scores = printer.vector(*weights.args)
+        lines = [
+            f"{w} = torch.softmax({scores}, -1{f', out={into[0]}' if into else ''})",
+            f"{at} = {x}.unsqueeze(-1)",
+            f"{q}, {r} = left_out({scores}, {w}, {at})",
+        ]
+        printer.used["left_out"] = LEFT_OUT
+        short = {
+            surprisal: sp.Symbol(q, real=True),
+            others: sp.Symbol(r, real=True),
+            weights: sp.IndexedBase(w, real=True)[i],
+        }
+        value, *gradients = (e.xreplace(short) for e in (value, *gradients))
+    assignments, (value, *gradients) = share([value, *gradients], where)
+    lines += [printer.assign(symbol, e) for symbol, e in assignments]
+    loss, *slopes = (torch_text(e, printer) for e in (value, *gradients))
     if reduced:
-        texts[0] = f"({texts[0]}).sum() * {s}"
-    body = [*lines, f"value = {texts[0]}", f"return {', '.join(['value', *texts[1:]])},"]
-    into = [f"{unused(f'slope{k}', inputs)}=None" for k in range(len(gradients))]
-    head = f"def {name}({', '.join([*inputs, s, *into])}):"
-    return "\n".join([head, *(f"    {line}" for line in body)]), printer.used
+        out = f", out={w}" if found else ""
+        terms = [f"({loss}).sum(), alpha={s}", *(f"{g}, alpha={s}{out}" for g in slopes)]
+        loss, *slopes = (f"torch.add({zero}, {term})" for term in terms)
+    elif found:
+        loss = f"({loss}).squeeze(-1)"
+    arguments = ", ".join([*inputs, s, *(f"{n}=None" for n in into)])
+    lines += [f"value = {loss}", f"return {', '.join(['value', *slopes])},"]
+    head = [f"{zero} = {CONSTANT.format(0.0)}", f"def {name}({arguments}):"]
+    return "\n".join([*head, *(f"    {line}" for line in lines)]), printer.used
+
+
+def _leaves_target_out(
+    value: sp.Expr, gradients: Sequence[sp.Expr]
+) -> tuple[Surprisal, Others] | None:
+    """The two numbers that a loss takes from its only softmax, whose buffer may then be used.
+
+    The loss must be made of those two numbers, and the gradient, if asked for, of the weights with
+    the target's entry replaced by something made of them.
+    """
+    surprisals, rests = value.atoms(Surprisal), value.atoms(Others)
+    if not (len(surprisals) == len(rests) == 1 and len(gradients) <= 1):
+        return None
+    (surprisal,), (others,) = surprisals, rests
+    weights = others.args[0]
+    if not isinstance(weights, Softmax) or surprisal.args[1:] != others.args:
+        return None
+    numbers = {surprisal: sp.Integer(1), others: sp.Integer(1)}
+    made_of_them = [value]
+    for g in gradients:
+        if not (isinstance(g, Placed) and g.args[:3] == others.args):
+            return None
+        made_of_them.append(g.args[3])
+    if any(e.xreplace(numbers).free_symbols for e in made_of_them):
+        return None
+    return surprisal, others

@@ -11,7 +11,7 @@ from sympy.printing.pycode import AbstractPythonCodePrinter
 
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
-from lossderiv.symbolic.vectors import ENTRY, LogSumExp, LogSumExpBy, Placed, Rivals, Softmax
+from lossderiv.symbolic.vectors import ENTRY, LogSumExp, Others, Placed, Softmax, Surprisal
 
 # SymPy functions that torch spells directly; everything else belongs in special.py.
 TORCH = {
@@ -112,6 +112,14 @@ class TorchPrinter(AbstractPythonCodePrinter):
 
     _print_exp = _print_log = _print_Abs = _print_sign = _print_Function
 
+    def _print_Min(self, expr):
+        cap, *rest = sorted(expr.args, key=lambda a: not a.is_number)
+        if len(rest) != 1 or not cap.is_number:
+            raise SpellingError(
+                f"{expr} has no torch spelling: only Min of a number and a term has."
+            )
+        return f"torch.clamp_max({self._print(rest[0])}, {self._print(cap)})"
+
     def _use(self, expr: Special) -> None:
         """Keep the text of a special function, and of those that its text calls."""
         from lossderiv.special import SPECIAL
@@ -138,15 +146,15 @@ class TorchPrinter(AbstractPythonCodePrinter):
         self.used["softmax"] = Softmax.spelling
         return f"softmax({self.vector(*expr.args)})"
 
-    def _print_Rivals(self, expr):
-        self.used["rivals"] = Rivals.spelling
-        body, i, x = expr.args
-        return f"rivals({self.vector(body, i)}, {self._print(x)})"
+    def _print_Others(self, expr):
+        self.used["others"] = Others.spelling
+        weights, i, x = expr.args
+        return f"others({self.vector(weights, i)}, {self._print(x)})"
 
-    def _print_LogSumExpBy(self, expr):
-        self.used["logsumexp_by"] = LogSumExpBy.spelling
-        body, weights, i = expr.args
-        return f"logsumexp_by({self.vector(body, i)}, {self.vector(weights, i)})"
+    def _print_Surprisal(self, expr):
+        self.used["surprisal"] = Surprisal.spelling
+        body, weights, i, x = expr.args
+        return f"surprisal({self.vector(body, i)}, {self.vector(weights, i)}, {self._print(x)})"
 
     def _print_Placed(self, expr):
         self.used["placed"] = Placed.spelling
@@ -163,7 +171,7 @@ class TorchPrinter(AbstractPythonCodePrinter):
         def widen(node):
             if node in entries:
                 return entries[node]
-            if isinstance(node, Placed | Rivals | Softmax):
+            if isinstance(node, Placed | Softmax):
                 return sp.Symbol(self._print(node))
             if j not in node.free_symbols:
                 if node.is_number:

@@ -70,57 +70,62 @@ def softmax(u):
         return f"softmax({printer._print(self.args[0])})"
 
 
-class Rivals(Special):
-    r"""The scores of all classes but the target's, whose place is minus infinity: ``(body, i, x)``."""
+class Others(Special):
+    r"""The weights of all classes but the target's, added up: ``(weights_i, i, x)``.
 
-    nargs = 3
-    spelling = """
-def rivals(u, x):
-    return u.scatter(-1, x[..., None], -float("inf"))
-""".strip("\n")
-
-    @staticmethod
-    def meaning(body: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
-        return sp.Piecewise((-sp.oo, sp.Eq(i, x)), (body, True))
-
-    def _latex(self, printer, exp=None) -> str:
-        body, i, x = (printer._print(a) for a in self.args)
-        return rf"{body},\, {i} \neq {x}"
-
-    def _sympystr(self, printer) -> str:
-        body, i, x = (printer._print(a) for a in self.args)
-        return f"{body}, {i} != {x}"
-
-
-class LogSumExpBy(Special):
-    r"""``log sum_i exp(body_i)`` when the softmax is at hand, arguments ``(body, softmax, i)``.
-
-    The largest score less the log of its weight: one pass over the classes, no second exp.
+    That is 1 less the target's weight, without the subtraction.
     """
 
     nargs = 3
     spelling = """
-def logsumexp_by(u, w):
-    return u.amax(-1) - torch.log(w.amax(-1))
+def others(w, x):
+    return w.scatter(-1, x[..., None], 0.0).sum(-1)
 """.strip("\n")
 
     @staticmethod
-    def meaning(body: sp.Expr, weights: sp.Expr, i: sp.Idx) -> sp.Expr:
-        return sp.log(sp.Sum(sp.exp(body), (i, 0, CLASSES - 1)))
+    def meaning(weights: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
+        return sp.Sum(sp.Piecewise((0, sp.Eq(i, x)), (weights, True)), (i, 0, CLASSES - 1))
 
     @property
     def free_symbols(self) -> set:
-        return self.args[0].free_symbols - self.args[2].free_symbols
+        return super().free_symbols - self.args[1].free_symbols
 
     def _latex(self, printer, exp=None) -> str:
-        body, _, i = self.args
-        if isinstance(body, Rivals):
-            score, _, x = (printer._print(a) for a in body.args)
-            return rf"\log\sum_{{{printer._print(i)} \neq {x}}} e^{{{score}}}"
-        return rf"\log\sum_{{{printer._print(i)}}} e^{{{printer._print(body)}}}"
+        weights, i, x = (printer._print(a) for a in self.args)
+        return rf"\sum_{{{i} \neq {x}}} {weights}"
 
     def _sympystr(self, printer) -> str:
-        return f"logsumexp({printer._print(self.args[0])})"
+        weights, i, x = (printer._print(a) for a in self.args)
+        return f"sum({weights}, {i} != {x})"
+
+
+class Surprisal(Special):
+    r"""``-log`` of the target's softmax weight, arguments ``(body_i, weights_i, i, x)``.
+
+    The weights stand by for a kernel that has them at hand.
+    """
+
+    nargs = 4
+    spelling = """
+def surprisal(u, w, x):
+    return torch.logsumexp(u, -1) - u.gather(-1, x[..., None]).squeeze(-1)
+""".strip("\n")
+
+    @staticmethod
+    def meaning(body: sp.Expr, weights: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
+        return LogSumExp(body.xreplace({i: RUNNING}), RUNNING) - body.xreplace({i: x})
+
+    @property
+    def free_symbols(self) -> set:
+        return super().free_symbols - self.args[2].free_symbols
+
+    def _latex(self, printer, exp=None) -> str:
+        _, weights, i, x = self.args
+        return rf"-\log {printer._print(weights.xreplace({i: x}))}"
+
+    def _sympystr(self, printer) -> str:
+        _, weights, _, x = self.args
+        return f"-log({printer._print(weights)}[{x}])"
 
 
 class Placed(Special):
