@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import lossderiv as ld
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -37,8 +39,35 @@ def test_files_of_the_front_are_there(name):
     assert (ROOT / name).read_text(encoding="utf-8").strip()
 
 
-def test_links_lead_to_files():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = [x for x in re.findall(r"\]\(([^()\s]+)\)", text) if "://" not in x]
-    assert links
-    assert [x for x in links if not (ROOT / x).exists()] == []
+def targets(text: str) -> list[str]:
+    """Files that links and pictures of a Markdown text point to."""
+    found = re.findall(r"\]\(([^()\s]+)\)", text)
+    found += re.findall(r"""\b(?:src|srcset)="([^"]+)\"""", text)
+    return [target for target in found if "://" not in target]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_to_files(name):
+    found = targets((ROOT / name).read_text(encoding="utf-8"))
+    assert found or name != "README.md"
+    assert [target for target in found if not (ROOT / target).exists()] == []
+
+
+def test_links_and_pictures_are_found():
+    text = """[a](b.md) <img src="c.svg"> <source srcset="d.svg"> [e](https://example.org/f)"""
+    assert targets(text) == ["b.md", "c.svg", "d.svg"]
+
+
+def test_recipes_name_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"\b(?:lossderiv|benchmarks|tests|book)/[\w./-]+\.\w+", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == ["book/partN/NN-title.md"]
+
+
+def test_changelog_names_every_family():
+    """By name, spaces and hyphens for underscores; a family that came since is a gap."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").lower().replace("'s", "")
+    plain = re.sub(r"[\s-]+", "_", text)
+    spoken = {"gumbel_min": "minima"}
+    assert [n for n in ld.families() if spoken.get(n, n) not in plain] == []
