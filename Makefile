@@ -56,7 +56,9 @@ clean:
 # --- stamps -----------------------------------------------------------------
 
 # uv when it is there, else the standard tools. Importing the font manager once
-# builds matplotlib's font cache here, not on stderr in the first chapter.
+# builds matplotlib's font cache here, not on stderr in the first chapter. The
+# kernels need not warn at every start that they talk unencrypted: they do so
+# within this machine.
 $(INSTALLED): requirements.txt pyproject.toml
 	@if command -v uv >/dev/null; then \
 	    set -ex; \
@@ -68,6 +70,9 @@ $(INSTALLED): requirements.txt pyproject.toml
 	    $(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt; \
 	fi
 	$(BIN)/python -c "import matplotlib.font_manager"
+	@mkdir -p $(VENV)/etc/ipython
+	@echo '{"IPKernelApp": {"log_level": "ERROR"}}' \
+	    > $(VENV)/etc/ipython/ipython_kernel_config.json
 	@touch $@
 
 # A page that left the table of contents, or a setting that changed, must not
