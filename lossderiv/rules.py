@@ -50,10 +50,10 @@ from lossderiv.special import (
     step,
     stirling_error,
     stirling_gap,
+    student_balance,
     student_constant,
     student_constant_pull,
     student_constant_slope,
-    student_balance,
     student_score,
 )
 from lossderiv.symbolic.records import Rule

@@ -930,7 +930,7 @@ scaled_expm1 = make_special(
     slopes=(lambda k, u: expm1(u), lambda k, u: k * sp.exp(u)),
     spelling="""
 def scaled_expm1(k, u):
-    # k (exp(u) - 1); for large u the factor goes into the exponent, which else overflows first
+    # k (exp(u) - 1); for large u the factor goes into the exponent, lest that overflow
     large = u > 20.0
     return torch.where(
         large,
@@ -946,7 +946,7 @@ scaled_expm1_minus = make_special(
     slopes=(lambda k, u: expm1_minus(u), lambda k, u: scaled_expm1(k, u)),
     spelling="""
 def scaled_expm1_minus(k, u):
-    # k (exp(u) - 1 - u); for large u the factor goes into the exponent, which else overflows first
+    # k (exp(u) - 1 - u); for large u the factor goes into the exponent as well
     large = u > 20.0
     return torch.where(
         large,

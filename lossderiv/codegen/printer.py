@@ -106,7 +106,7 @@ class TorchPrinter(AbstractPythonCodePrinter):
         if name not in TORCH:
             raise SpellingError(
                 f"The function {name} in {expr} has no torch spelling. Add a row for it to "
-                "lossderiv/special.py (meaning, slope, torch text), or write the density without it."
+                "lossderiv/special.py (meaning, slope, torch text), or do without it."
             )
         return f"{TORCH[name]}({arguments})"
 

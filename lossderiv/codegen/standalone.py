@@ -39,7 +39,7 @@ def source(of: str | Density | Derivation, **options) -> str:
         "gradient", arguments, slopes, d, printer, f"Slope of the loss in {names}."
     )
     constant = _constant(d, printer)
-    helpers = [text for _, text in sorted(printer.used.items())]
+    helpers = [_fitted(text) for _, text in sorted(printer.used.items())]
     parts = [_docstring(d), "import torch", constant, *helpers, value, gradient]
     return "\n\n\n".join(p for p in parts if p) + "\n"
 
@@ -63,6 +63,20 @@ def _function(name, arguments, exprs, d: Derivation, printer: TorchPrinter, doc:
     lines.append("return " + ", ".join(texts))
     body = "\n".join(_wrap(line) for line in lines)
     return f'def {name}({arguments}):\n    """{doc}"""\n{body}'
+
+
+def _fitted(text: str) -> str:
+    """The text of a special function, its comments broken to the width of the file."""
+    lines = []
+    for line in text.splitlines():
+        if len(line) > WIDTH and line.lstrip().startswith("#"):
+            start = line[: len(line) - len(line.lstrip())] + "# "
+            lines += textwrap.wrap(
+                line.strip()[1:], WIDTH, initial_indent=start, subsequent_indent=start
+            )
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _wrap(line: str) -> str:

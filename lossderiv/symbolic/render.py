@@ -34,6 +34,27 @@ class _Tex(LatexPrinter):
             return rf"\eta_{{{SPELLINGS.get(tail) or self._deal_with_super_sub(tail)}}}"
         return SPELLINGS.get(expr.name) or super()._print_Symbol(expr)
 
+    def _print_Mul(self, expr):
+        """Roots of numbers gathered under one root, the exponential last."""
+        number = sp.Mul(*(f for f in expr.args if f.is_number))
+        rooted = any(p.exp.is_Rational and not p.exp.is_Integer for p in number.atoms(sp.Pow))
+        if expr.is_number or not (rooted and number.is_positive):
+            return super()._print_Mul(expr)
+        top, bottom = sp.fraction(number**2)
+        waves = [f for f in expr.args if isinstance(f, sp.exp)]
+        others = sp.Mul(*(f for f in expr.args if not f.is_number and f not in waves))
+        above, below = sp.fraction(others)
+        fraction = rf"\frac{{{self._root(top, above)}}}{{{self._root(bottom, below)}}}"
+        return " ".join([fraction, *(self._print(w) for w in waves)])
+
+    def _root(self, square: sp.Expr, rest: sp.Expr) -> str:
+        """The root of a number times the rest, without factors of 1."""
+        root = sp.sqrt(square) if sp.sqrt(square).is_rational else None
+        front = self._print(root) if root else rf"\sqrt{{{self._print(square)}}}"
+        if front == "1":
+            return self._print(rest)
+        return front if rest == 1 else rf"{front} \, {self._print(rest)}"
+
     def _print_Indexed(self, expr):
         base = self._print_Symbol(expr.base.label)
         index = ", ".join(self._print(i) for i in expr.indices)
@@ -55,7 +76,7 @@ class _Tex(LatexPrinter):
         parts = [self._print(t) for t in terms]
         joined = parts[0]
         for part in parts[1:]:
-            joined += f" {part}" if part.startswith("-") else f" + {part}"
+            joined += f" - {part[1:].lstrip()}" if part.startswith("-") else f" + {part}"
         return joined
 
 
