@@ -175,7 +175,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def judge(digits):
-    return score.judge(digits, steps=150, count=200)
+    return score.judge(digits, steps=100, count=200)
 
 
 def test_judge_knows_its_digits(judge):
@@ -184,7 +184,7 @@ def test_judge_knows_its_digits(judge):
 
 def test_judge_repeats_and_leaves_the_global_random_state_alone(digits, judge):
     before = torch.random.get_rng_state()
-    again = score.judge(digits, steps=150, count=200)
+    again = score.judge(digits, steps=100, count=200)
     assert torch.equal(before, torch.random.get_rng_state())
     images = digits.test[:50]
     assert torch.equal(judge.features(images), again.features(images))
@@ -233,6 +233,8 @@ def test_sets_of_another_size_or_with_nan_are_refused(digits, judge):
 def test_table_shows_every_score_with_its_spread():
     first = score.Scores(10.0, 0.9, 0.8, 1.0, 0.7, 0.5, 1.1)
     second = score.Scores(14.0, 0.7, 0.8, 1.0, 0.7, 0.5, 1.1)
+    middle = score.Scores(12.0, 0.8, 0.8, 1.0, 0.7, 0.5, 1.1)
+    assert score.average([first, second]) == middle
     table = score.Table({"method": [first, second]})
     assert table.column("frechet", "method") == [10, 14]
     text, markdown = repr(table), table._repr_markdown_()
