@@ -18,7 +18,7 @@ PAGES := _build/html/book/index.html
 
 PACKAGE := $(shell find lossderiv -name '*.py')
 BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*')
-CONFIG := _config.yml _toc.yml
+CONFIG := _config.yml _toc.yml $(shell find book/_ext -name '*.py')
 
 .PHONY: book test lab notebooks lint clean
 .DEFAULT_GOAL := book
@@ -75,8 +75,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 	    > $(VENV)/etc/ipython/ipython_kernel_config.json
 	@touch $@
 
-# A page that left the table of contents, or a setting that changed, must not
-# leave traces in the output. Executed cells stay cached.
+# A page that left the table of contents, or a setting or an extension that
+# changed, must not leave traces in the output. Executed cells stay cached.
 _build/.fresh: $(CONFIG) $(INSTALLED)
 	rm -rf _build/html _build/.doctrees
 	@mkdir -p _build

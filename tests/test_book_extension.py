@@ -10,8 +10,20 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from bookchecks.notebooks import raw_myst
-from lossderiv_book import cache_key, chapter_numbers, docstrings, downloads, times
+from docutils import nodes
+from docutils.core import publish_doctree
+from lossderiv_book import (
+    cache_key,
+    chapter_numbers,
+    derivations,
+    docstrings,
+    downloads,
+    times,
+)
 from lossderiv_book.plain_markdown import UnknownMarkup, plain
+from myst_parser.parsers.docutils_ import Parser
+
+import lossderiv as ld
 
 # --- the key of the cache ----------------------------------------------------
 
@@ -79,6 +91,30 @@ def test_reading_time_counts_words_and_code():
 )
 def test_a_chapter_has_the_number_of_its_file(page, number):
     assert chapter_numbers.chapter(page) == number
+
+
+# --- derivations -------------------------------------------------------------
+
+
+def as_table(markdown: str) -> nodes.table:
+    """A Markdown table as Sphinx reads it."""
+    return next(publish_doctree(markdown, parser=Parser()).findall(nodes.table))
+
+
+def marked(markdown: str) -> bool:
+    table = as_table(markdown)
+    derivations.mark(None, table.document)
+    return "derivation" in table["classes"]
+
+
+def test_a_derivations_table_is_marked():
+    assert marked(ld.derive("bernoulli").markdown())
+
+
+@pytest.mark.parametrize("head", ["| step | formula |", "| step | formula | seconds |"])
+def test_other_tables_are_not_marked(head):
+    line = "|---" * (head.count("|") - 1) + "|"
+    assert not marked(f"{head}\n{line}\n{head}\n")
 
 
 # --- docstrings --------------------------------------------------------------

@@ -7,6 +7,7 @@
 ``times``                 ``{runtime}`` and ``{readtime}``: measured, not typed
 ``references``            a chapter's own list of the works that it cites
 ``exercises``             no two places of a page share an id
+``derivations``           a derivation's table is marked as one
 ``docstrings``            examples in docstrings get a heading
 ``downloads``             each chapter as a notebook, with and without outputs
 ``plain_markdown``        MyST Markdown -> the Markdown every notebook reads
@@ -20,6 +21,7 @@ from sphinx.application import Sphinx
 from . import (
     cache_key,
     chapter_numbers,
+    derivations,
     docstrings,
     downloads,
     exercises,
@@ -35,6 +37,7 @@ PARTS = (
     references,
     exercises,
     times,
+    derivations,
     docstrings,
     downloads,
 )
