@@ -31,10 +31,11 @@ class Summed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        x, *rest = ctx.saved_tensors
-        outputs, slopes = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        saved = ctx.saved_tensors
+        first = len(saved) // 2 + 1  # of the slopes, which come after x and the outputs
         if torch.is_grad_enabled():  # a graph of the gradient is wanted: derive it, do not reuse
-            return (None, None, None, *slopes_with_graph(ctx.program, grad * ctx.s, x, outputs))
+            return (None, None, None, *slopes_with_graph(ctx.program, grad * ctx.s, *saved[:first]))
+        slopes = saved[first:]
         if grad.is_cpu and grad.item() == 1.0:
             return (None, None, None, *slopes)
         return (None, None, None, *(grad * g for g in slopes))
@@ -54,15 +55,17 @@ class Each(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        x, *rest = ctx.saved_tensors
-        outputs, slopes = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        saved = ctx.saved_tensors
+        first = len(saved) // 2 + 1
         weight = grad[..., None] if ctx.program.is_vector else grad
         if torch.is_grad_enabled():
-            return (None, None, *slopes_with_graph(ctx.program, weight, x, outputs))
-        return (None, None, *(weight * g for g in slopes))
+            return (None, None, *slopes_with_graph(ctx.program, weight, *saved[:first]))
+        return (None, None, *(weight * g for g in saved[first:]))
 
 
-def slopes_with_graph(program: Program, weight: Tensor, x: Tensor, outputs) -> list[Tensor | None]:
+def slopes_with_graph(
+    program: Program, weight: Tensor, x: Tensor, *outputs: Tensor
+) -> list[Tensor | None]:
     """The slopes times ``weight``, differentiable once more."""
     if program.is_vector:
         return [weight * g for g in program.gradient(*outputs, x)]
