@@ -354,7 +354,7 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "softplus less a line",
         find=m * softplus(u) - t * u,
-        give=m * relu(u) - t * u - m * log1p(-logistic(-Abs(u))),
+        give=u * (m * step(u) - t) - m * log1p(-logistic(-Abs(u))),
         because="for t = 1 and u = 20 the difference is 2e-9, but softplus(20) rounds to 20: "
         "the straight parts cancel exactly when they are subtracted first",
         anchor={m: 1, t: 1, u: 1},

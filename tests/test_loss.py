@@ -406,7 +406,7 @@ def test_every_tier_computes_the_same(family):
 
 
 def test_large_tensors_are_the_same_in_blocks():
-    outputs, x = drawn("normal", (300_000,), dtype=torch.float32, grad=True)
+    outputs, x = drawn("normal", (600_000,), dtype=torch.float32, grad=True)
     value = ld.loss("normal")(outputs, x)
     exact = ld.loss("normal", reduction="none")(tuple(o.double() for o in outputs), x.double())
     torch.testing.assert_close(value.double(), exact.mean(), rtol=1e-6, atol=0)
