@@ -53,8 +53,12 @@ class Table:
 
     def _repr_markdown_(self) -> str:
         head, *body = self._cells()
-        rule = ["---"] + ["--:"] * (len(head) - 1)
-        return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
+        # Heads and spreads in small print, so that eight columns fit the width of a page.
+        lines = [["", *(f"<small>{name}</small>" for name in head[1:])], ["---", *["--:"] * 7]]
+        for method, *cells in body:
+            pairs = (cell.split(" ± ") for cell in cells)
+            lines.append([method, *(f"{mid} <small>±&nbsp;{half}</small>" for mid, half in pairs)])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def average(scores: Sequence[Scores]) -> Scores:
