@@ -1,4 +1,4 @@
-"""Every rule is true, needed, enough and modest; every falsehood is rejected.
+"""Every rule is true, needed, enough and modest.
 
 The four tests run over the tables, so a new rule is covered by writing it.
 """
