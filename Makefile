@@ -16,11 +16,11 @@ INSTALLED := $(VENV)/.installed
 BUILT := _build/.built
 PAGES := _build/html/book/index.html
 
-PACKAGE := $(shell find lossderiv -name '*.py')
+PACKAGE := $(shell find lossderiv -name '*.py' -o -name '*.json')
 BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*')
 CONFIG := _config.yml _toc.yml $(shell find book/_ext -name '*.py')
 
-.PHONY: book test lab notebooks lint clean
+.PHONY: book test lab notebooks certificates lint clean
 .DEFAULT_GOAL := book
 
 book: $(BUILT)
@@ -44,6 +44,10 @@ notebooks: $(BUILT)
 	@echo
 	@echo "Executed notebooks (and, as *.to-run.ipynb, without outputs) are in"
 	@echo "    $(CURDIR)/_build/notebooks/book"
+
+# Measures the families whose code has changed since they were last measured.
+certificates: $(INSTALLED)
+	$(BIN)/python -m benchmarks.accuracy --certificates
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@
     python -m benchmarks.accuracy --smoke             a few cases a row, for CI
     python -m benchmarks.accuracy --hessian           second derivatives as well
     python -m benchmarks.accuracy --json accuracy.json
+    python -m benchmarks.accuracy --certificates      the package's certificates that are stale
 
 The columns are those of `measure.Score`; lines with the worst inputs follow for every loss of ours
 past its bound.
@@ -25,6 +26,7 @@ if __package__ in (None, ""):  # run as a file: let the siblings be found
 
 import torch
 
+from benchmarks import certify
 from benchmarks.measure import (
     DTYPES,
     CurvatureScore,
@@ -191,7 +193,21 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="a dozen cases a row")
     parser.add_argument("--hessian", action="store_true", help="second derivatives as well")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the scores there too")
+    parser.add_argument(
+        "--certificates",
+        action="store_true",
+        help="measure the families whose certificate is missing or stale, in every float type",
+    )
     return parser.parse_args(argv)
+
+
+def write_certificates(rows: Sequence[Row]) -> None:
+    """Bring the certificates of these rows' families up to date."""
+    available = our_families()
+    families = dict.fromkeys(r.catalogue_name for r in rows if r.catalogue_name in available)
+    certify.refresh(
+        families, FULL, lambda rows, dtypes: measure_rows(rows, dtypes, FULL, available)
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,6 +218,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not rows:
         print(f"no row for {', '.join(options.family)}; see benchmarks/rows.py", file=sys.stderr)
         return 2
+    if options.certificates:
+        write_certificates(rows)
+        return 0
     if options.softplus:
         rows = [with_softplus(row) for row in rows if with_softplus(row).settings["links"]]
     counts = SMOKE if options.smoke else FULL

@@ -11,6 +11,7 @@ _HOMES = {
     "lossderiv.derivations": ("families", "density", "derive"),
     "lossderiv.recognise": ("known_as",),
     "lossderiv.codegen": ("source",),
+    "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
     "lossderiv.exercises": ("check_exercise",),
     "lossderiv.symbolic.trace": ("let",),

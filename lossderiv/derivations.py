@@ -78,7 +78,7 @@ def derive(
                 "when deriving, as in derive('normal', sigma=1)."
             )
         return of
-    known = _find(of)
+    known = find_density(of)
     values = {name: _value(known, name, value) for name, value in fixed.items()}
     known = replace(known, data=known.data.bounded(values))
     if isinstance(of, Density):
@@ -92,7 +92,8 @@ def derive(
     return derive_nll(known, values, chosen, outputs, READING, COMPUTING)
 
 
-def _find(of: str | Density) -> Density:
+def find_density(of: str | Density) -> Density:
+    """The Density itself, or the one of that name in the catalogue."""
     if isinstance(of, Density):
         return of
     if not isinstance(of, str):

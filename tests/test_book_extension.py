@@ -47,6 +47,8 @@ def test_key_changes_with_whatever_outputs_depend_on(package):
     keys.append(cache_key.cache_key(package, ["torch 2"], {"LOSSDERIV_DATASET": "mnist"}))
     (package / "sub" / "b.py").write_text("y = 3\n")
     keys.append(cache_key.cache_key(package, ["torch 2"], {}))
+    (package / "sub" / "figures.json").write_text("{}")
+    keys.append(cache_key.cache_key(package, ["torch 2"], {}))
     (package / "sub" / "b.py").rename(package / "sub" / "c.py")
     keys.append(cache_key.cache_key(package, ["torch 2"], {}))
     assert len(set(keys)) == len(keys)
@@ -269,6 +271,8 @@ def test_the_archive_is_what_pip_needs_and_the_same_each_time(tmp_path):
         names = set(opened.namelist())
     assert {f"{folder}/pyproject.toml", f"{folder}/lossderiv/__init__.py"} <= names
     assert f"{folder}/lossderiv/py.typed" in names
+    assert f"{folder}/lossderiv/measured/normal.json" in names
+    assert f"{folder}/lossderiv/autoencoder/explorer.html" in names
 
 
 def test_images_of_the_text_travel_with_the_notebook(tmp_path):

@@ -23,7 +23,7 @@ ORDER = (
     {"catalogue", "rules"},
     {"derivations"},
     {"codegen", "recognise"},
-    {"autograd", "targets"},
+    {"autograd", "targets", "certificates"},
     {"sampling", "eager"},
     {"losses"},
     {"exercises", "autoencoder"},

@@ -32,7 +32,7 @@ def versions(requirements: Iterable[str]) -> list[str]:
 def cache_key(package: Path, installed: Iterable[str], environ: Mapping[str, str]) -> str:
     """A digest of the package's files, the installed versions and the book's switches."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".json")):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())
     for line in installed:

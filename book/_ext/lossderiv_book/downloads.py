@@ -37,6 +37,9 @@ LOGGER = logging.getLogger(__name__)
 
 ARCHIVE = f"lossderiv-{metadata.version('lossderiv')}.zip"
 
+PACKAGED = (".py", ".typed", ".json", ".html")
+"""What the package's files end in."""
+
 INSTALL = """\
 # Installs the package when it is missing; does nothing otherwise.
 import importlib.util
@@ -236,7 +239,7 @@ def write_archive(app: Sphinx, exception: Exception | None) -> None:
         return
     root = Path(app.srcdir)
     files = [root / name for name in ("pyproject.toml", "README.md", "LICENSE")]
-    files += sorted(p for p in (root / "lossderiv").rglob("*") if p.suffix in (".py", ".typed"))
+    files += sorted(p for p in (root / "lossderiv").rglob("*") if p.suffix in PACKAGED)
     folder = Path(ARCHIVE).stem
     with zipfile.ZipFile(Path(app.outdir, "_static", ARCHIVE), "w") as archive:
         for path in files:
