@@ -183,4 +183,12 @@ def with_softplus(row: Row) -> Row:
     )
     links = {output.name: "softplus" for output in row.outputs if output.kind == LOG}
     name = f"{row.name}, softplus"
-    return replace(row, name=name, outputs=outputs, settings={"links": links}, twin=None, peer=None)
+    return replace(
+        row,
+        name=name,
+        family=row.catalogue_name,
+        outputs=outputs,
+        settings={"links": links},
+        twin=None,
+        peer=None,
+    )

@@ -286,3 +286,13 @@ def logit_normal(x: Interior, mu: Real, sigma: Positive):
     """
     z = let("z", (logit(x) - mu) / sigma)
     return exp(-(z**2) / 2) / (sigma * sqrt(2 * pi) * x * (1 - x))
+
+
+@family(torch="Kumaraswamy(a, b)")
+def kumaraswamy(x: Interior, a: Positive, b: Positive):
+    """Much like the beta density, with an inverse CDF in closed form: easy to draw from.
+
+    Mean b B(1 + 1/a, b), mode ((a - 1)/(a b - 1))^(1/a) for a and b above 1. Source: Kumaraswamy
+    (1980), equation 2.
+    """
+    return a * b * x ** (a - 1) * (1 - x**a) ** (b - 1)

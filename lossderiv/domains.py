@@ -71,7 +71,14 @@ Unit = Domain(
     link=logistic_link,
     typical=(0.3, 0.85, 0.6, 0.05),
 )
-Interior = replace(Unit, name="Interior", open_low=True, open_high=True, link=None)
+Interior = replace(
+    Unit,
+    name="Interior",
+    open_low=True,
+    open_high=True,
+    assumptions={"positive": True},
+    link=None,
+)
 Count = Domain(
     "Count",
     low=0,

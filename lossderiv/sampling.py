@@ -64,6 +64,21 @@ def mode_weibull(scale: Tensor, concentration: Tensor) -> Tensor:
     return torch.where(concentration > 1, above, torch.zeros_like(above))
 
 
+def mean_kumaraswamy(a: Tensor, b: Tensor) -> Tensor:
+    """``b B(1 + 1/a, b)``, by log-gammas."""
+    k = 1 + 1 / a
+    return torch.exp(torch.lgamma(k) + torch.lgamma(b + 1) - torch.lgamma(k + b))
+
+
+def mode_kumaraswamy(a: Tensor, b: Tensor) -> Tensor:
+    """``((a - 1)/(a b - 1))^(1/a)`` for a and b above 1, the likelier end for one of them below."""
+    peaked = (a > 1) & (b > 1)
+    k, n = torch.where(peaked, a, 2.0), torch.where(peaked, b, 2.0)
+    inside = ((k - 1) / (k * n - 1)) ** (1 / k)
+    end = torch.where((a >= 1) & (b < 1), 1.0, 0.0)
+    return torch.where(peaked, inside, end)
+
+
 def draw_laplace(mu: Tensor, b: Tensor, generator) -> Tensor:
     """Inverse CDF: ``mu - b sign(v) log(1 - 2|v|)`` with v uniform on (-1/2, 1/2)."""
     v = uniform(mu + b, generator) - 0.5
@@ -226,6 +241,13 @@ SUMMARIES: dict[str, Summary] = {
         sample=lambda mu, sigma, generator: torch.sigmoid(
             mu + sigma * gauss(mu + sigma, generator)
         ),
+    ),
+    "kumaraswamy": Summary(
+        mean=mean_kumaraswamy,
+        mode=mode_kumaraswamy,
+        sample=lambda a, b, generator: (
+            -torch.expm1(-waiting(a + b, generator) / b)
+        ) ** (1 / a),
     ),
     "categorical": Summary(
         mean=None,  # the classes have no order and no mean

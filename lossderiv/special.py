@@ -475,6 +475,19 @@ def inverse_expm1(u):
 """,
 )
 
+exprel_inverse = make_special(
+    "exprel_inverse",
+    meaning=lambda u: u / (sp.exp(u) - 1),
+    slopes=(None,),
+    positive=True,
+    tex=r"\frac{#1}{e^{#1} - 1}",
+    spelling="""
+def exprel_inverse(u):
+    # u / (exp(u) - 1) for u > 0, where exp(u) may overflow
+    return u * inverse_expm1(u)
+""",
+)
+
 logit = make_special(
     "logit",
     meaning=lambda p: sp.log(p / (1 - p)),
@@ -1062,6 +1075,7 @@ SPECIAL: dict[str, type[Special]] = {
         log1p_pull_slope,
         log1mexp,
         inverse_expm1,
+        exprel_inverse,
         logit,
         log_cosh,
         log_sinhc,

@@ -74,6 +74,7 @@ ROLES = {
 OWN_ROLES = {
     ("log1mexp", "u"): lambda rng: decades(rng, -17, 2),
     ("inverse_expm1", "u"): lambda rng: decades(rng, -17, 2),
+    ("exprel_inverse", "u"): lambda rng: decades(rng, -17, 2),
     ("poisson_deviance", "b"): lambda rng: signed(rng, -6, 1.9),
 }
 ROWS = (
@@ -87,6 +88,7 @@ ROWS = (
     "log1p_pull_slope",
     "log1mexp",
     "inverse_expm1",
+    "exprel_inverse",
     "logit",
     "log_cosh",
     "log_sinhc",
