@@ -35,8 +35,8 @@ from lossderiv.special import (
     inverse_expm1,
     lgamma,
     lgamma_stirling,
-    log1p,
     log1mexp,
+    log1p,
     log1p_square,
     log_cosh,
     log_exprel,
@@ -227,7 +227,7 @@ READING: tuple[Rule, ...] = (
         because="for a small exponent m its log is also in the log of 1 - x^m: taken out there, "
         "the slope has no large terms that cancel",
         anchor={s: 0.5, m: 1, r: 1},
-        witness={s: 0.5, m: 1e-20, r: 1e-9},
+        witness={s: 46 / 128, m: 2.0**-100, r: 2.0**-30},
         spares=(log1mexp(-m * log(s)), -log(m) - (r - 1) * log1mexp(m)),
     ),
     Rule(

@@ -245,9 +245,7 @@ SUMMARIES: dict[str, Summary] = {
     "kumaraswamy": Summary(
         mean=mean_kumaraswamy,
         mode=mode_kumaraswamy,
-        sample=lambda a, b, generator: (
-            -torch.expm1(-waiting(a + b, generator) / b)
-        ) ** (1 / a),
+        sample=lambda a, b, generator: (-torch.expm1(-waiting(a + b, generator) / b)) ** (1 / a),
     ),
     "categorical": Summary(
         mean=None,  # the classes have no order and no mean

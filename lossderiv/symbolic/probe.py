@@ -70,7 +70,7 @@ class Formula:
             return _vector_value(self.expr, point)
         try:
             return mp.mpmathify(self._function(*[mp.mpmathify(point[s]) for s in self.symbols]))
-        except ValueError:  # mpmath's word for a pole: there is no number here
+        except (ValueError, ZeroDivisionError):  # mpmath's words for a pole: no number is here
             return mp.nan
 
 
