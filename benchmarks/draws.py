@@ -238,9 +238,8 @@ def angle(draw: Draw):
 
 
 def between(draw: Draw):
-    low = draw.location()
-    high = low + math.exp(draw.log_scale(15.0))
-    return (low, high), (draw.between(low, high),)
+    low, s = draw.location(), draw.log_scale(15.0)
+    return (low, s), (draw.between(low, low + math.exp(s)),)
 
 
 def label(size: int):

@@ -230,13 +230,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "uniform",
-        (location("low"), location("high")),
+        (location("low"), log_of("width")),
         textbook.uniform,
         draws.between,
         target=CONTINUOUS_REAL,
-        scale=lambda low, high: high - low,
-        inside=lambda theta, x: theta[0] < x < theta[1],
-        twin=lambda low, high: D.Uniform(low, high, validate_args=False),
+        inside=lambda theta, x: theta[0] < x < theta[0] + theta[1],
+        twin=lambda low, s: D.Uniform(low, low + s.exp(), validate_args=False),
+        **SECOND_IS_SCALE,
     ),
     # the positive half-line
     Row(

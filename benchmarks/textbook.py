@@ -99,8 +99,8 @@ def hyperbolic_secant(mu, s, x):
     return log(cosh((x - mu) / s) * mp.pi * s)
 
 
-def uniform(low, high, x):
-    return log(high - low)
+def uniform(low, width, x):
+    return log(width)
 
 
 # --- the positive half-line ---------------------------------------------------------------------

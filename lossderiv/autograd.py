@@ -17,7 +17,7 @@ import torch
 
 from lossderiv.codegen.inplace import kernel_text
 from lossderiv.codegen.inplace_vector import vector_kernel_text
-from lossderiv.codegen.printer import TorchPrinter, torch_text
+from lossderiv.codegen.printer import TorchPrinter, result_text
 from lossderiv.codegen.share import share
 from lossderiv.symbolic.derive import slope
 from lossderiv.symbolic.functions import Special
@@ -39,7 +39,7 @@ def torch_function(
     # Text first, because a name must be known to be curved before a sum that uses it is ordered.
     written = [printer.assign(s, e).split(" = ", 1) for s, e in assignments]
     lines = [(sp.Symbol(name), sp.Symbol(text)) for name, text in written]
-    texts = [sp.Symbol(torch_text(e, printer)) for e in results]
+    texts = [sp.Symbol(result_text(e, arguments[0], printer)) for e in results]
     names = [sp.Symbol(a) for a in arguments]
     return sp.lambdify(
         names,
@@ -110,7 +110,7 @@ class Node:
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         if self.expr.is_number:
-            return torch.full_like(inputs[0], float(self.expr.evalf(30)))
+            return float(self.expr.evalf(30)) + 0.0 * inputs[0]  # with a graph, as any other
         if self.direct:
             return self.function(*inputs)[0]
         return _Smooth.apply(self, *inputs)
@@ -136,7 +136,8 @@ class _Smooth(torch.autograd.Function):
         inputs, slopes = ctx.saved_tensors, []
         for k, wanted in enumerate(ctx.needs_input_grad[1:]):
             part = ctx.node.partial(k) if wanted else None
-            slopes.append(None if part is None else grad * part(*inputs))
+            flat = torch.zeros_like(inputs[k]) if wanted else None
+            slopes.append(flat if part is None else grad * part(*inputs))
         return (None, *slopes)
 
     @staticmethod

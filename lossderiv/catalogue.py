@@ -9,10 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sympy import Abs, atanh, cosh, exp, factorial, log, pi, sqrt
+from sympy import (
+    Abs,
+    Rational,
+    atanh,
+    besseli,
+    cos,
+    cosh,
+    erf,
+    exp,
+    factorial,
+    log,
+    pi,
+    sqrt,
+)
 from sympy import gamma as gamma_function
 
 from lossderiv.domains import (
+    Angle,
     Binary,
     Category,
     Count,
@@ -26,7 +40,7 @@ from lossderiv.domains import (
     Unit,
     UpTo,
 )
-from lossderiv.special import logit, relu
+from lossderiv.special import huber_error, inside, logit, relu
 from lossderiv.symbolic.records import Density
 from lossderiv.symbolic.trace import density_of, let
 
@@ -296,3 +310,82 @@ def kumaraswamy(x: Interior, a: Positive, b: Positive):
     (1980), equation 2.
     """
     return a * b * x ** (a - 1) * (1 - x**a) ** (b - 1)
+
+
+@family()
+def inverse_gaussian(x: Positive, mu: Positive, lam: Positive):
+    """The time a drifting particle needs to cover a distance: positive, skewed, finite moments.
+
+    Mean mu, variance mu³/lam. Source: Johnson, Kotz and Balakrishnan (1994), chapter 15;
+    scipy.stats.invgauss(mu=mu/lam, scale=lam).
+    """
+    z = let("z", (x / mu - 1) * sqrt(lam / x))
+    return sqrt(lam) * exp(-(z**2) / 2) / (sqrt(2 * pi) * x ** Rational(3, 2))
+
+
+@family(torch="VonMises(mu, kappa)")
+def von_mises(x: Angle, mu: Angle, kappa: Positive):
+    """The normal density of directions: an angle in radians, gathered around mu.
+
+    Mean direction and mode mu; 1/kappa is about the variance for large kappa. Source: Mardia and
+    Jupp (2000), equation 3.5.17; scipy.stats.vonmises(kappa=kappa, loc=mu).
+    """
+    d = let("d", x - mu)
+    return exp(kappa * cos(d)) / (2 * pi * besseli(0, kappa))
+
+
+@family()
+def generalized_normal(x: Real, mu: Real, alpha: Positive, beta: Given(Positive)):
+    """The error raised to a power: absolute for beta = 1, squared for 2, nearly flat for many.
+
+    Mean, median and mode mu, variance alpha² Γ(3/beta)/Γ(1/beta); beta is given. Source: Nadarajah
+    (2005), equation 1; scipy.stats.gennorm(beta, loc=mu, scale=alpha).
+    """
+    z = let("z", (x - mu) / alpha)
+    return exp(-(Abs(z) ** beta)) / (2 * alpha * gamma_function(1 + 1 / beta))
+
+
+@family()
+def huber(x: Real, mu: Real, sigma: Positive, delta: Given(Positive)):
+    """Normal in the middle, Laplace in the tails: squared error that outliers cannot dominate.
+
+    Mean, median and mode mu; delta, in units of sigma, is where the tails begin, and is given.
+    Source: Huber (1964), section 5, with the normaliser that makes it a density.
+    """
+    z = let("z", (x - mu) / sigma)
+    middle, tails = sqrt(2 * pi) * erf(delta / sqrt(2)), 2 * exp(-(delta**2) / 2) / delta
+    return exp(-huber_error(z, delta)) / (sigma * (middle + tails))
+
+
+@family(torch="Pareto(scale, alpha)")
+def pareto(x: Positive, scale: Positive, alpha: Positive):
+    """Sizes without a typical size: above a least value the tail falls as a power.
+
+    Support x >= scale; mean alpha scale/(alpha - 1) for alpha > 1, mode scale. Source: Johnson,
+    Kotz and Balakrishnan (1994), chapter 20; scipy.stats.pareto(b=alpha, scale=scale).
+    """
+    z = let("z", log(x) - log(scale))
+    return inside(x - scale) * alpha / x * exp(-alpha * z)
+
+
+@family(torch="GeneralizedPareto(0, sigma, xi)")
+def generalized_pareto(x: NonNegative, sigma: Positive, xi: Real):
+    """Excesses over a high threshold: exponential for xi = 0, a power tail above, an end below.
+
+    Support 1 + xi x/sigma > 0; mean sigma/(1 - xi) for xi < 1. Source: Pickands (1975), section
+    3; scipy.stats.genpareto(c=xi, scale=sigma).
+    """
+    z = let("z", x / sigma)
+    return inside(1 + xi * z) * Abs(1 + xi * z) ** (-1 - 1 / xi) / sigma
+
+
+@family(torch="Uniform(low, low + width)")
+def uniform(x: Real, low: Real, width: Positive):
+    """Anything between two ends, nothing outside: the loss is blind to where a target lies.
+
+    Mean low + width/2, variance width²/12; the gradient never sees the target, and a target
+    outside costs infinitely much. Source: Johnson, Kotz and Balakrishnan (1995), chapter 26;
+    scipy.stats.uniform(loc=low, scale=width).
+    """
+    z = let("z", (x - low) / width)
+    return inside(z) * inside(1 - z) / width

@@ -65,12 +65,13 @@ class Each(torch.autograd.Function):
 
 def slopes_with_graph(
     program: Program, weight: Tensor, x: Tensor, *outputs: Tensor
-) -> list[Tensor | None]:
+) -> list[Tensor]:
     """The slopes times ``weight``, differentiable once more."""
     if program.is_vector:
         return [weight * g for g in program.gradient(*outputs, x)]
     parts = [program.node.partial(k) for k in range(len(outputs))]
-    return [None if p is None else weight * p(*outputs, x) for p in parts]
+    slopes = [0.0 * o if p is None else p(*outputs, x) for p, o in zip(parts, outputs, strict=True)]
+    return [weight * g for g in slopes]
 
 
 def run(kernel: Callable, outputs: tuple[Tensor, ...], x: Tensor, s: float, slopes: bool):

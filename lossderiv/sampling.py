@@ -111,6 +111,63 @@ def draw_categorical(p: Tensor, generator) -> Tensor:
     return torch.multinomial(flat, 1, generator=generator).reshape(p.shape[:-1])
 
 
+def draw_inverse_gaussian(mu: Tensor, lam: Tensor, generator) -> Tensor:
+    """Two roots of one quadratic, chosen by a coin (Michael, Schucany and Haas, 1976)."""
+    w = mu / (2 * lam) * gauss(mu + lam, generator) ** 2
+    root = 1 / (1 + w + torch.sqrt(w * (2 + w)))
+    first = uniform(root, generator) <= 1 / (1 + root)
+    return mu * torch.where(first, root, 1 / root)
+
+
+def wrap(angle: Tensor) -> Tensor:
+    """The same direction, from -pi to pi."""
+    return torch.atan2(torch.sin(angle), torch.cos(angle))
+
+
+def draw_von_mises(mu: Tensor, kappa: Tensor, generator) -> Tensor:
+    """Rejection from a wrapped Cauchy density (Best and Fisher, 1979), in double precision.
+
+    With half angles and ``above`` for their r - 1, nothing cancels for a large kappa.
+    """
+    k = (kappa + 0 * mu).double()
+    root = torch.sqrt(1 + 4 * k**2)
+    tau = 1 + root
+    total = tau + torch.sqrt(2 * tau)
+    above = (1 + 1 / (root + 2 * k) + torch.sqrt(2 * tau)) ** 2 / (4 * k * total)
+    turn, waits = torch.zeros_like(k), torch.ones_like(k, dtype=torch.bool)
+    while bool(waits.any()):
+        half = math.pi / 2 * uniform(k, generator)
+        sine, cosine = torch.sin(half), torch.cos(half)
+        c = k * above * (2 + above) / (above + 2 * cosine**2)
+        taken = torch.log(c) + 1 - c >= torch.log(uniform(k, generator))
+        angle = 2 * torch.atan2(torch.sqrt(above) * sine, torch.sqrt(2 + above) * cosine)
+        turn = torch.where(waits & taken, angle, turn)
+        waits = waits & ~taken
+    side = torch.where(uniform(k, generator) < 0.5, -1.0, 1.0)
+    return wrap(mu + (side * turn).to(mu.dtype))
+
+
+def draw_huber(mu: Tensor, sigma: Tensor, delta: Tensor, generator) -> Tensor:
+    """A normal cut at delta, or an exponential tail beyond it, each with its share."""
+    like = mu + sigma + 0 * delta
+    half = torch.erf(delta / math.sqrt(2))
+    middle = math.sqrt(2 * math.pi) * half
+    tails = 2 * torch.exp(-(delta**2) / 2) / delta
+    v = 2 * uniform(like, generator) - 1
+    inner = math.sqrt(2) * torch.erfinv(v * half)
+    outer = torch.sign(v) * (delta + waiting(like, generator) / delta)
+    in_the_middle = uniform(like, generator) * (middle + tails) < middle
+    return mu + sigma * torch.where(in_the_middle, inner, outer)
+
+
+def draw_generalized_pareto(sigma: Tensor, xi: Tensor, generator) -> Tensor:
+    """Inverse CDF: ``sigma expm1(xi e)/xi`` with e exponential, and ``sigma e`` at xi = 0."""
+    e = waiting(sigma + xi, generator)
+    some = xi != 0
+    safe = torch.where(some, xi, 1.0)
+    return sigma * torch.where(some, torch.expm1(safe * e) / safe, e)
+
+
 SUMMARIES: dict[str, Summary] = {
     "normal": Summary(
         mean=lambda mu, sigma: mu + 0 * sigma,
@@ -246,6 +303,50 @@ SUMMARIES: dict[str, Summary] = {
         mean=mean_kumaraswamy,
         mode=mode_kumaraswamy,
         sample=lambda a, b, generator: (-torch.expm1(-waiting(a + b, generator) / b)) ** (1 / a),
+    ),
+    "inverse_gaussian": Summary(
+        mean=lambda mu, lam: mu + 0 * lam,
+        mode=lambda mu, lam: (
+            mu / (torch.sqrt(1 + (1.5 * mu / lam) ** 2) + 1.5 * mu / lam)  # no difference of two
+        ),
+        sample=draw_inverse_gaussian,
+    ),
+    "von_mises": Summary(
+        mean=lambda mu, kappa: wrap(mu) + 0 * kappa,  # the mean direction
+        mode=lambda mu, kappa: wrap(mu) + 0 * kappa,
+        sample=draw_von_mises,
+    ),
+    "generalized_normal": Summary(
+        mean=lambda mu, alpha, beta: mu + 0 * alpha * beta,
+        mode=lambda mu, alpha, beta: mu + 0 * alpha * beta,
+        sample=lambda mu, alpha, beta, generator: (
+            mu
+            + alpha
+            * torch.sign(uniform(mu + alpha + 0 * beta, generator) - 0.5)
+            * gammas(0 * (mu + alpha) + 1 / beta, generator) ** (1 / beta)
+        ),
+    ),
+    "huber": Summary(
+        mean=lambda mu, sigma, delta: mu + 0 * sigma * delta,
+        mode=lambda mu, sigma, delta: mu + 0 * sigma * delta,
+        sample=draw_huber,
+    ),
+    "pareto": Summary(
+        mean=lambda scale, alpha: torch.where(alpha > 1, scale * alpha / (alpha - 1), torch.inf),
+        mode=lambda scale, alpha: scale + 0 * alpha,
+        sample=lambda scale, alpha, generator: (
+            scale * torch.exp(waiting(scale + alpha, generator) / alpha)
+        ),
+    ),
+    "generalized_pareto": Summary(
+        mean=lambda sigma, xi: torch.where(xi < 1, sigma / (1 - xi), torch.inf),
+        mode=lambda sigma, xi: torch.where(xi < -1, -sigma / xi, 0 * sigma),
+        sample=draw_generalized_pareto,
+    ),
+    "uniform": Summary(
+        mean=lambda low, width: low + width / 2,
+        mode=None,  # every point is as likely as every other
+        sample=lambda low, width, generator: low + width * uniform(low + width, generator),
     ),
     "categorical": Summary(
         mean=None,  # the classes have no order and no mean

@@ -1051,6 +1051,116 @@ def step(u):
 """,
 )
 
+inside = make_special(
+    "inside",
+    meaning=lambda u: sp.Piecewise((1, u >= 0), (0, True)),
+    slopes=(lambda u: ZERO,),
+    tex=r"\mathbf{1}_{#1 \geq 0}",
+    spelling="""
+def inside(u):
+    # 1 from 0 on, 0 below: the edge of a support
+    return (u >= 0.0).to(u.dtype)
+""",
+)
+
+wall = make_special(
+    "wall",
+    meaning=lambda u: sp.Piecewise((0, u >= 0), (sp.oo, True)),
+    slopes=(lambda u: ZERO,),
+    spelling="""
+def wall(u):
+    # 0 from 0 on, infinite below: what it costs to be outside a support
+    return torch.where(u >= 0.0, torch.zeros_like(u), torch.inf)
+""",
+)
+
+huber_error = make_special(
+    "huber_error",
+    meaning=lambda z, b: sp.Piecewise((z**2 / 2, sp.Abs(z) <= b), (b * (sp.Abs(z) - b / 2), True)),
+    slopes=(lambda z, b: clip(z, b), lambda z, b: relu(sp.Abs(z) - b)),
+    spelling="""
+def huber_error(z, b):
+    # z^2/2 up to |z| = b, and from there on along the tangent
+    c = torch.minimum(torch.abs(z), torch.zeros_like(z) + b)
+    return c * (torch.abs(z) - 0.5 * c)
+""",
+)
+
+clip = make_special(
+    "clip",
+    meaning=lambda z, b: sp.Piecewise((z, sp.Abs(z) <= b), (b * sp.sign(z), True)),
+    slopes=(lambda z, b: step(b - sp.Abs(z)), lambda z, b: sp.sign(z) * step(sp.Abs(z) - b)),
+    spelling="""
+def clip(z, b):
+    # z, held between -b and b
+    b = torch.zeros_like(z) + b
+    return torch.minimum(torch.maximum(z, -b), b)
+""",
+)
+
+log1p_share = make_special(
+    "log1p_share",
+    meaning=lambda u, k: sp.Piecewise((k, sp.Eq(u, 0)), (sp.log(sp.Abs(1 + u * k)) / u, True)),
+    slopes=(lambda u, k: -log1p_share_pull(u, k), lambda u, k: 1 / (1 + u * k)),
+    spelling="""
+def log1p_share(u, k):
+    # log|1 + u k| / u, which is k (1 - u k/2 + ...) where u k is tiny
+    t = u * k
+    near = torch.abs(t) < 1e-8
+    far = torch.where(near, 1.0, t)
+    low = torch.where(far < -1.0, -2.0 - far, far)  # |1 + t| = |1 + (-2 - t)|
+    return k * torch.where(near, 1.0 - 0.5 * t, torch.log1p(low) / far)
+""",
+)
+
+log1p_share_pull = make_special(
+    "log1p_share_pull",
+    meaning=lambda u, k: sp.Piecewise(
+        (k**2 / 2, sp.Eq(u, 0)),
+        ((sp.log(sp.Abs(1 + u * k)) - u * k / (1 + u * k)) / u**2, True),
+    ),
+    slopes=(None, None),
+    spelling="""
+def log1p_share_pull(u, k):
+    # (log|1 + t| - t/(1 + t)) / u^2 with t = u k, about k^2/2 where t is small
+    t = u * k
+    near = torch.abs(t) < 0.8
+    v = torch.where(near, t, 0.0)
+    far = torch.where(near, 1.0, t)
+    low = torch.where(far < -1.0, -2.0 - far, far)
+    w = torch.where(near, 1.0, u)
+    return torch.where(
+        near,
+        k * (k * (1.0 / (1.0 + v) - log1p_bend(v))),
+        (torch.log1p(low) - far / (1.0 + far)) / w / w,
+    )
+""",
+)
+
+signed_power = make_special(
+    "signed_power",
+    meaning=lambda u, b: sp.sign(u) * sp.Abs(u) ** b,
+    slopes=(None, None),
+    spelling="""
+def signed_power(u, b):
+    # sign(u) |u|^b, and 0 at 0: half-way between both sides also where b is negative
+    some = u != 0.0
+    return torch.where(some, torch.sign(u) * torch.where(some, torch.abs(u), 1.0) ** b, 0.0)
+""",
+)
+
+power_log = make_special(
+    "power_log",
+    meaning=lambda u, b: sp.Piecewise((0, sp.Eq(u, 0)), (sp.Abs(u) ** b * sp.log(sp.Abs(u)), True)),
+    slopes=(None, None),
+    spelling="""
+def power_log(u, b):
+    # |u|^b log|u|, and its limit 0 at 0
+    a = torch.where(u != 0.0, torch.abs(u), 1.0)
+    return a**b * torch.log(a)
+""",
+)
+
 SPECIAL: dict[str, type[Special]] = {
     f.__name__: f
     for f in (
@@ -1107,5 +1217,13 @@ SPECIAL: dict[str, type[Special]] = {
         bessel_gap_slope,
         relu,
         step,
+        inside,
+        wall,
+        huber_error,
+        clip,
+        log1p_share,
+        log1p_share_pull,
+        signed_power,
+        power_log,
     )
 }

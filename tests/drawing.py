@@ -9,6 +9,7 @@ import torch
 
 import lossderiv as ld
 from lossderiv.domains import LINKS
+from lossderiv.special import inside
 from lossderiv.symbolic.records import Derivation, Domain
 
 CLASSES = 5
@@ -88,4 +89,7 @@ def inputs(
         full = (*shape, CLASSES) if vector else shape
         raw = torch.randn(full, generator=generator, dtype=torch.float64)
         outputs.append(raw.to(dtype))
+    if derivation.density.formula.has(inside):  # the support moves with the parameters
+        tame = tuple(torch.tanh(o) for o in outputs)  # or a heavy tail overflows
+        return tame, ld.loss(derivation).sample(tame, generator=generator)
     return tuple(outputs), targets(derivation.density.data, shape, generator, dtype)

@@ -13,6 +13,7 @@ MINE = [row for row in ROWS if row.catalogue_name in ld.families()]
 WITH_TWIN = [row for row in MINE if row.twin and "float64" in row.twin_dtypes]
 WITH_PEER = [row for row in MINE if row.peer]
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
+ROUGH = {"von_mises": {"rtol": 5e-6, "atol": 5e-6}}  # torch's Bessel function is a float32 fit
 
 
 def batch(row, count: int = 24):
@@ -34,8 +35,9 @@ def test_constants_kept_is_minus_log_prob(row):
     raw, x = batch(row)
     expected = value_and_gradient(row, twin(row), raw, x)
     found = value_and_gradient(row, ours(row), raw, x)
-    torch.testing.assert_close(found[0], expected[0], **TOLERANCE)
-    torch.testing.assert_close(found[1], expected[1], **TOLERANCE)
+    near = ROUGH.get(row.name, TOLERANCE)
+    torch.testing.assert_close(found[0], expected[0], **near)
+    torch.testing.assert_close(found[1], expected[1], **near)
 
 
 @pytest.mark.parametrize("row", WITH_PEER, ids=lambda row: row.name)

@@ -75,7 +75,10 @@ def test_keep_adds_what_drop_leaves_out(family):
         torch.testing.assert_close(rest, torch.full_like(rest, loss.dropped), **CLOSE)
     moved = tuple(o + 0.3 for o in outputs)
     again = loss_of(family, reduction="none", constants="keep")(moved, x)
-    torch.testing.assert_close(again - float(d.scale) * loss(moved, x), rest, **CLOSE)
+    inside = torch.isfinite(again)  # of the support, which may have moved
+    assert inside.any()
+    again = again - float(d.scale) * loss(moved, x)
+    torch.testing.assert_close(again[inside], rest[inside], **CLOSE)
 
 
 def test_a_rescaled_loss_keeps_the_same_likelihood():
@@ -605,6 +608,9 @@ def test_the_mean_is_the_samples_average(family):
         return
     x, mean = samples(family).double(), loss_of(family).mean(one_setting(family))
     assert mean.shape == x.shape
+    if derived(family).density.data.name == "Angle":  # a mean direction: turn it to 0
+        x = torch.remainder(x - mean + math.pi, 2 * math.pi) - math.pi
+        mean = 0 * mean
     error = (x.mean() - mean[0]).abs()
     assert error <= 6 * x.std() / math.sqrt(DRAWS)
 

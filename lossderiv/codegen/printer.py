@@ -207,6 +207,13 @@ def torch_text(expr: sp.Expr, printer: TorchPrinter) -> str:
     return printer.doprint(expr)
 
 
+def result_text(expr: sp.Expr, like: str, printer: TorchPrinter) -> str:
+    """The text of a result, which is a tensor even where the formula is a number."""
+    if expr.is_number:
+        return f"torch.full_like({like}, {_number(expr)})"
+    return torch_text(expr, printer)
+
+
 def _number(expr: sp.Expr) -> str:
     if expr.is_Integer and abs(int(expr)) < 2**53:
         return str(int(expr))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from lossderiv.codegen.printer import TorchPrinter, torch_text
+from lossderiv.codegen.printer import TorchPrinter, result_text
 from lossderiv.codegen.share import share
 from lossderiv.derivations import derive
 from lossderiv.symbolic.records import Density, Derivation
@@ -59,7 +59,7 @@ def _docstring(d: Derivation) -> str:
 def _function(name, arguments, exprs, d: Derivation, printer: TorchPrinter, doc: str) -> str:
     assignments, results = share(exprs, d.where)
     lines = [printer.assign(symbol, e) for symbol, e in assignments]
-    texts = [torch_text(e, printer) for e in results]
+    texts = [result_text(e, d.outputs[0], printer) for e in results]
     lines.append("return " + ", ".join(texts))
     body = "\n".join(_wrap(line) for line in lines)
     return f'def {name}({arguments}):\n    """{doc}"""\n{body}'

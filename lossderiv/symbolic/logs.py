@@ -2,7 +2,8 @@
 
 ``log(a b) = log a + log b`` needs both factors positive. A factor's sign is known from SymPy's
 assumptions or, failing that, from its values at the probe points; factors of unknown sign stay
-together under one log. The step that records the opening is checked like every other, so a wrong
+together under one log. An indicator counts as positive: outside the support both sides are
+infinite. The step that records the opening is checked like every other, so a wrong
 guess cannot pass.
 """
 
@@ -50,15 +51,15 @@ def _open_factor(factor: sp.Expr, context: Context, where) -> sp.Expr | None:
 
 
 def is_positive(expr: sp.Expr, context: Context, where) -> bool:
-    """Whether ``expr`` is positive, by SymPy's assumptions or at every probe point."""
+    """Whether ``expr`` is positive, by SymPy's assumptions or at every probe point.
+
+    A zero here and there is let pass: log 0 is minus infinity on both sides.
+    """
     if expr.is_positive:
         return True
     formula = Formula(expr, where)
-    for point in points(context):
-        value = formula.at({**point, CLASSES: CLASS_COUNT})
-        if value.imag != 0 or not value.real > 0:
-            return False
-    return True
+    values = [formula.at({**point, CLASSES: CLASS_COUNT}) for point in points(context)]
+    return all(v.imag == 0 and v.real >= 0 for v in values) and any(v.real > 0 for v in values)
 
 
 def log_of_number(number: sp.Expr) -> sp.Expr:

@@ -9,6 +9,7 @@ import mpmath as mp
 import sympy as sp
 
 from lossderiv.errors import DensityError, ParameterError
+from lossderiv.symbolic.functions import spell_out
 from lossderiv.symbolic.probe import CLASS_COUNT, Formula
 from lossderiv.symbolic.records import Density
 from lossderiv.symbolic.vectors import CLASSES
@@ -64,7 +65,21 @@ def _total(density: Density, point: Mapping[sp.Expr, object]) -> mp.mpf:
             return mp.fsum(p(k) for k in range(CLASS_COUNT))
         if data.integer:
             return _sum(p, data.low, data.high)
-        return _integral(p, data.low, data.high, list(point.values()))
+        special = [*point.values(), *_edges(density, point)]
+        return _integral(p, data.low, data.high, special)
+
+
+def _edges(density: Density, point: Mapping[sp.Expr, object]) -> list[float]:
+    """Where a condition in the formula, straight in the data, turns from true to false."""
+    x, found = density.variable, []
+    for condition in spell_out(density.formula).atoms(sp.core.relational.Relational):
+        line = (condition.lhs - condition.rhs).xreplace(
+            {s: sp.Float(v) for s, v in point.items() if isinstance(v, int | float)}
+        )
+        slope = line.diff(x)
+        if slope.is_number and slope != 0:
+            found.append(float(-line.xreplace({x: sp.Integer(0)}) / slope))
+    return found
 
 
 def _sum(p, low: float, high: float) -> mp.mpf:

@@ -23,13 +23,15 @@ def points(context: Context, count: int = 6) -> list[Point]:
     """``count`` typical points and one for each pair of an output and its extreme values.
 
     Each symbol walks through its domain's typical values with a stride of its own, so that no two
-    symbols move together.
+    symbols move together; after a round of six their order shifts.
     """
     symbols = list(context.domains)
-    typical = [
-        {s: _typical(context.domains[s], k * (2 * n + 1) + n) for n, s in enumerate(symbols)}
-        for k in range(count)
-    ]
+    typical = []
+    for k in range(count):
+        steps = [k * (2 * n + 1) + n * (1 + k // 6) for n in range(len(symbols))]
+        typical.append(
+            {s: _typical(context.domains[s], j) for s, j in zip(symbols, steps, strict=True)}
+        )
     extreme = [
         {**typical[0], s: value if isinstance(s, sp.Symbol) else (value, 0.5, -value)}
         for s in context.outputs
@@ -106,9 +108,9 @@ def _vector_value(expr: sp.Expr, point: Point) -> mp.mpf:
     return mp.mpmathify(number)
 
 
-def indexed_points(exprs: Sequence[sp.Expr], context: Context) -> Iterator[Point]:
+def indexed_points(exprs: Sequence[sp.Expr], context: Context, count: int = 6) -> Iterator[Point]:
     """Every probe point, with each free index of ``exprs`` running over the classes."""
     free = [s for e in exprs for s in e.free_symbols if isinstance(s, sp.Idx)]
-    for point in points(context):
+    for point in points(context, count):
         for values in product(range(CLASS_COUNT), repeat=len(free)):
             yield {**point, **dict(zip(free, values, strict=True)), CLASSES: CLASS_COUNT}

@@ -9,6 +9,7 @@ where its pattern literally stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations
 
 import sympy as sp
 
@@ -120,7 +121,10 @@ def _match_args(patterns, nodes, bindings) -> Iterator[Bindings]:
 
 
 def _match_all(pattern: sp.Expr, node: sp.Expr, bindings: Bindings) -> Iterator[Bindings]:
-    """An inner sum or product must match whole; one wildcard in it may stand for several terms."""
+    """An inner sum or product must match whole; one wildcard in it may stand for several terms.
+
+    Where several are free, each stands for one term, in every order.
+    """
     kind = type(pattern)
     terms = list(kind.make_args(node))
     wild = [a for a in pattern.args if _is_wild(a)]
@@ -138,6 +142,10 @@ def _match_all(pattern: sp.Expr, node: sp.Expr, bindings: Bindings) -> Iterator[
                 whole = kind(*rest)  # the empty product is 1, the empty sum 0
                 if _fits(free[0], whole):
                     yield {**found, free[0]: whole}
+            elif len(free) == len(rest):
+                for order in permutations(rest):
+                    if all(map(_fits, free, order)):
+                        yield {**found, **dict(zip(free, order, strict=True))}
 
 
 def _without(terms: list[sp.Expr], gone: Iterable[sp.Expr]) -> list[sp.Expr] | None:
