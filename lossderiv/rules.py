@@ -150,6 +150,15 @@ READING: tuple[Rule, ...] = (
         spares=(1 / softplus(u), softplus(u) * logistic(u)),
     ),
     Rule(
+        "slope of the inverse of a softplus",
+        find=logistic(u) / softplus(u) ** 2,
+        give=softplus_pull(u) / softplus(u),
+        because="the square underflows while the quotient is a modest number",
+        anchor={u: 0},
+        witness={u: -50.0},
+        spares=(1 / softplus(u) ** 2, logistic(u) * softplus(u) ** 2),
+    ),
+    Rule(
         "softplus and its mirror image",
         find=a * softplus(-u) + b * softplus(u),
         give=(a + b) * softplus(u) - a * u,
@@ -302,12 +311,40 @@ READING: tuple[Rule, ...] = (
     ),
     Rule(
         "Student's score against its scale",
-        find=1 - u * student_score(u, v),
-        give=student_balance(u, v),
+        find=a - a * u * student_score(u, v),
+        give=a * student_balance(u, v),
         because="for few degrees of freedom the product is 1 to the last digit",
-        anchor={u: 1, v: 0},
-        witness={u: 2.0, v: -40.0},
+        anchor={a: 1, u: 1, v: 0},
+        witness={a: 1.0, u: 2.0, v: -40.0},
         spares=(u * student_score(u, v), 1 - student_score(u, v)),
+    ),
+    Rule(
+        "Student's score, nu by softplus",
+        find=(softplus(v) / 2 + half) * cauchy_score(u / sqrt(softplus(v))) / sqrt(softplus(v)),
+        give=student_score(u, log_softplus(v)),
+        because="for many degrees of freedom the scaled residual underflows before the slope does",
+        anchor={u: 1, v: 0},
+        witness={u: 1e-34, v: 1e22},
+        spares=(cauchy_score(u), cauchy_score(u / sqrt(softplus(v)))),
+    ),
+    Rule(
+        "Student's tail and its slope, nu by softplus",
+        find=logistic(v) * log1p_square(u / sqrt(softplus(v))) / 2
+        - u
+        * (softplus(v) / 2 + half)
+        * cauchy_score(u / sqrt(softplus(v)))
+        * logistic(v)
+        / (2 * softplus(v) ** (3 * half)),
+        give=softplus_pull(v)
+        * (
+            scaled_square_pull(softplus(v), u / sqrt(softplus(v))) / 2
+            - u * cauchy_score(u / sqrt(softplus(v))) / (4 * sqrt(softplus(v)))
+        ),
+        because="for many degrees of freedom the two leading terms cancel: their difference is of "
+        "fourth order in the residual",
+        anchor={u: 1, v: 0},
+        witness={u: 1.0, v: 1e7},
+        spares=(log1p_square(u), cauchy_score(u)),
     ),
     Rule(
         "degrees of freedom times the normaliser's slope",
@@ -392,11 +429,11 @@ READING: tuple[Rule, ...] = (
     ),
     Rule(
         "slope of a power tail by its scale",
-        find=1 - v * (1 + u) / (1 + u * v),
-        give=(1 - v) / (1 + u * v),
+        find=a - a * v * (1 + u) / (1 + u * v),
+        give=a * (1 - v) / (1 + u * v),
         because="far out in a heavy tail the product is 1 to the last digit",
-        anchor={u: 1, v: 1},
-        witness={u: 1e6, v: 1e6},
+        anchor={a: 1, u: 1, v: 1},
+        witness={a: 1.0, u: 1e6, v: 1e6},
         spares=(1 - v / (1 + u * v), v * (1 + u) / (1 + u * v)),
     ),
     Rule(

@@ -103,6 +103,23 @@ def test_a_planted_violation_is_found(tmp_path, file, line):
     assert Path(file).name in found
 
 
+COSTLY = {"simplify", "expand_log", "logcombine", "powsimp", "radsimp", "trigsimp", "nsimplify"}
+ON_A_NUMBER = {("derive.py", "nsimplify"), ("recognise.py", "nsimplify")}
+
+
+def costly_calls(text: str, file: str) -> list[str]:
+    """SymPy's heuristic rewriters: slow (18 s on a binomial), and no step of a derivation."""
+    calls = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    names = (getattr(f, "attr", getattr(f, "id", "")) for f in calls)
+    return [n for n in names if n in COSTLY and (file, n) not in ON_A_NUMBER]
+
+
+def test_no_derivation_calls_a_heuristic_simplifier():
+    found = {p.name: costly_calls(p.read_text("utf-8"), p.name) for p in PACKAGE.rglob("*.py")}
+    assert {file: calls for file, calls in found.items() if calls} == {}
+    assert costly_calls("x = sp.simplify(y)\nz = simplify(y)", "rules.py") == ["simplify"] * 2
+
+
 def in_a_fresh_process(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent

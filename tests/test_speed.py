@@ -7,7 +7,7 @@ import json
 import torch
 
 import lossderiv as ld
-from benchmarks import speed
+from benchmarks import derive, speed
 
 FIRST_PEERS = {
     "F.mse_loss",
@@ -50,3 +50,9 @@ def test_both_sides_of_a_pair_mean_the_same_loss():
         for mine, theirs in zip(*slopes, strict=True):
             gap = (theirs - factor * mine).abs().max()
             assert float(gap) < 1e-9 * float(theirs.abs().max()), pair.name
+
+
+def test_the_time_of_every_derivation_is_printed(capsys):
+    assert derive.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list(ld.families())

@@ -281,10 +281,18 @@ def slope(expr: sp.Expr, by: sp.Expr, where: Where) -> sp.Expr:
 
 
 def _refold(expr: sp.Expr, meaning: sp.Expr, name: sp.Symbol) -> sp.Expr:
-    """Put the name back where its meaning (or the negative of it) reappears in a derivative."""
+    """Put the name back where its meaning (or the negative of it) reappears in a derivative.
+
+    As a part of it, or as a factor: ``sqrt(b)`` in ``1/(2 sqrt(b))``, which is ``sqrt(b)/(2 b)``.
+    """
     expr, meaning = _signs_out(expr), _signs_out(meaning)
-    folded = expr.subs(meaning, name)
-    return folded if folded != expr else expr.subs(-meaning, -name)
+    for sign in (1, -1):
+        folded = expr.subs(sign * meaning, sign * name)
+        if folded != expr:
+            return folded
+    factor = expr / meaning
+    shorter = factor.count_ops() < expr.count_ops() and not sp.denom(factor).has(sp.Add)
+    return factor * name if shorter else expr
 
 
 def _signs_out(product: sp.Expr) -> sp.Expr:
