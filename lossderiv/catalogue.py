@@ -223,6 +223,28 @@ def poisson(x: Count, rate: Positive):
     return rate**x * exp(-rate) / factorial(x)
 
 
+@family(torch="NegativeBinomial(1/alpha, alpha*mu/(1 + alpha*mu))")
+def negative_binomial(x: Count, mu: Positive, alpha: Positive):
+    """Counts that vary more than Poisson counts: alpha is the dispersion, 0 in Poisson's limit.
+
+    Mean mu, variance mu + alpha mu². Source: Hilbe (2011), equation 8.8, the NB2 model;
+    scipy.stats.nbinom(1/alpha, 1/(1 + alpha mu)).
+    """
+    ways = gamma_function(x + 1 / alpha) / (factorial(x) * gamma_function(1 / alpha))
+    return ways * (alpha * mu) ** x / (1 + alpha * mu) ** (x + 1 / alpha)
+
+
+@family(torch="NegativeBinomial(r, p)")
+def negative_binomial_logits(x: Count, r: Positive, p: Unit):
+    """Successes before the r-th failure, p being the probability of a success, as in torch.
+
+    Mean r p/(1 - p), variance r p/(1 - p)². Source: Johnson, Kemp and Kotz (2005), chapter 5;
+    scipy.stats.nbinom(r, 1 - p), which counts failures before successes.
+    """
+    ways = gamma_function(x + r) / (factorial(x) * gamma_function(r))
+    return ways * (1 - p) ** r * p**x
+
+
 @family(torch="Cauchy(mu, gamma)")
 def cauchy(x: Real, mu: Real, gamma: Positive):
     """Tails so heavy that there is no mean: an outlier pulls less the further out it lies.

@@ -30,7 +30,11 @@ from sympy import (
 )
 
 from lossderiv.special import (
+    binomial_deviance,
+    binomial_pull,
     cauchy_score,
+    digamma,
+    digamma_gap,
     expm1,
     expm1_minus,
     exprel_inverse,
@@ -49,9 +53,15 @@ from lossderiv.special import (
     log_i0e,
     log_softplus,
     logistic,
+    overdispersed_balance,
+    overdispersed_deviance,
+    overdispersed_pull,
     poisson_deviance,
     power_log,
     relu,
+    rising_log,
+    rising_stirling,
+    rising_stirling_slope,
     scaled_expm1,
     scaled_expm1_minus,
     scaled_square_pull,
@@ -280,6 +290,20 @@ READING: tuple[Rule, ...] = (
         spares=(lgamma(m) - m * log(r), r / s + log(s)),
     ),
     Rule(
+        "a negative binomial count as a deviance",
+        find=lgamma(c + 1)
+        + lgamma(1 / m)
+        - lgamma(c + 1 / m)
+        + (c + 1 / m) * log(1 + m * r)
+        - c * (log(m) + log(r)),
+        give=stirling_error(c) + rising_stirling(c, m) + overdispersed_deviance(c, log(r), log(m)),
+        because="for a small dispersion all terms but a Poisson count's cancel: what remains is a "
+        "deviance, 0 where the mean is the count, and Stirling corrections (Loader, 2000)",
+        anchor={c: 1, m: 1, r: 1},
+        witness={c: 10.0, m: 1e-9, r: 12.0},
+        spares=(lgamma(c + 1) + lgamma(1 / m), (c + 1 / m) * log(1 + m * r)),
+    ),
+    Rule(
         "a deviance less its slope",
         find=a * expm1_minus(u) - scaled_expm1(a, u),
         give=-a * u,
@@ -500,6 +524,71 @@ COMPUTING: tuple[Rule, ...] = (
         anchor={c: 1, total: 3, u: 1},
         witness={c: 500000.0, total: 1e6, u: 0.0},
         spares=(lgamma(c + 1), total * softplus(u) - u * c),
+    ),
+    Rule(
+        "a count of successes before failures",
+        find=lgamma(c + 1) + lgamma(m) - lgamma(c + m) + (c + m) * softplus(u) - c * u,
+        give=stirling_error(c) + rising_stirling(c, 1 / m) + binomial_deviance(c, m, u),
+        because="the large terms of the log-gammas cancel those of the likelihood: a deviance and "
+        "small corrections are left (Loader, 2000)",
+        anchor={c: 1, m: 1, u: 1},
+        witness={c: 500000.0, m: 1e6, u: -0.7},
+        spares=(lgamma(c + 1), lgamma(m) - lgamma(c + m)),
+    ),
+    Rule(
+        "a rising factorial against a line",
+        find=lgamma(m) - lgamma(c + m) + (c + m) * softplus(u) - c * u,
+        give=c * softplus(-u) + m * softplus(u) - c * log(m) - rising_log(c, 1 / m),
+        because="two large log-gammas cancel: their difference is a sum of as many logs as counts",
+        anchor={c: 1, m: 1, u: 1},
+        witness={c: 3.0, m: 1e9, u: -20.0},
+        spares=(lgamma(m) - lgamma(c + m), (c + m) * softplus(u)),
+    ),
+    Rule(
+        "a rising factorial",
+        find=lgamma(m) - lgamma(c + m),
+        give=-c * log(m) - rising_log(c, 1 / m),
+        because="two large log-gammas cancel: their difference is a sum of as many logs as counts",
+        anchor={c: 1, m: 1},
+        witness={c: 3.0, m: 1e9},
+        spares=(lgamma(m), lgamma(m) + lgamma(c + m)),
+    ),
+    Rule(
+        "a difference of digammas",
+        find=a * digamma(m) - a * digamma(c + m),
+        give=a * digamma_gap(m, c),
+        because="for a large argument both are its log to the last digit",
+        anchor={a: 1, m: 1, c: 1},
+        witness={a: 1.0, m: 1e9, c: 3.0},
+        spares=(digamma(m), a * digamma(m) + a * digamma(c + m)),
+    ),
+    Rule(
+        "slope in a log-dispersion",
+        find=exp(v) * rising_stirling_slope(c, exp(v)) - overdispersed_pull(c, u, v),
+        give=overdispersed_balance(c, u, v),
+        because="where the mean is far below the count, the two have almost everything in common",
+        anchor={c: 2, u: 0, v: 0},
+        witness={c: 1.0, u: -40.0, v: -1.0},
+        spares=(overdispersed_pull(c, u, v), exp(v) * rising_stirling_slope(c, exp(v))),
+    ),
+    Rule(
+        "slope in a dispersion's softplus",
+        find=logistic(t) * rising_stirling_slope(c, softplus(t))
+        - softplus_pull(t) * overdispersed_pull(c, u, log_softplus(t)),
+        give=softplus_pull(t) * overdispersed_balance(c, u, log_softplus(t)),
+        because="where the mean is far below the count, the two have almost everything in common",
+        anchor={c: 2, u: 0, t: 0},
+        witness={c: 1.0, u: -40.0, t: -1.0},
+        spares=(overdispersed_pull(c, u, t), logistic(t) * rising_stirling_slope(c, softplus(t))),
+    ),
+    Rule(
+        "both shares of a slope",
+        find=(c + m) * logistic(u) - c,
+        give=binomial_pull(c, m, u),
+        because="a small share is lost in the sum, and the large one is then subtracted",
+        anchor={c: 1, m: 1, u: 1},
+        witness={c: 1e6, m: 1e-3, u: 50.0},
+        spares=(c * logistic(u) - c, (c + m) * logistic(u)),
     ),
     Rule(
         "softplus less a line",

@@ -249,6 +249,20 @@ SUMMARIES: dict[str, Summary] = {
         mode=lambda rate: torch.floor(rate),
         sample=lambda rate, generator: torch.poisson(rate, generator=generator),
     ),
+    "negative_binomial": Summary(
+        mean=lambda mu, alpha: mu + 0 * alpha,
+        mode=lambda mu, alpha: torch.floor(mu * torch.relu(1 - alpha)),
+        sample=lambda mu, alpha, generator: torch.poisson(
+            mu * alpha * gammas(0 * mu + 1 / alpha, generator), generator=generator
+        ),
+    ),
+    "negative_binomial_logits": Summary(
+        mean=lambda r, p: r * p / (1 - p),
+        mode=lambda r, p: torch.floor(torch.relu(r - 1) * p / (1 - p)),
+        sample=lambda r, p, generator: torch.poisson(
+            p / (1 - p) * gammas(r + 0 * p, generator), generator=generator
+        ),
+    ),
     "cauchy": Summary(
         mean=None,  # its tails are too heavy for a mean
         mode=lambda mu, gamma: mu + 0 * gamma,

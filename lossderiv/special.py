@@ -3,9 +3,9 @@
 A row is worth having when the formula itself loses digits or overflows somewhere that a training
 run can reach. Every row is tested for value and slope against its meaning, in round-off units.
 
-The names of a row's arguments say where it holds: ``u``, ``z``, ``d``, ``b`` of a log-rate any real
-number; ``q`` above -1; ``k``, ``nu``, ``kappa``, ``a``, ``b`` of a pair positive; ``p`` inside
-(0, 1); ``x`` a count, or any number that is not negative.
+The names of a row's arguments say where it holds: ``u``, ``v``, ``z``, ``d``, ``b`` of a log-rate
+any real number; ``q`` above -1; ``k``, ``nu``, ``kappa``, ``a``, ``b`` of a pair positive; ``p``
+inside (0, 1); ``x`` a count, or any number that is not negative.
 """
 
 from __future__ import annotations
@@ -815,6 +815,199 @@ def rising_log_slope(x, a):
 """,
 )
 
+rising_stirling = make_special(
+    "rising_stirling",
+    meaning=lambda x, a: (
+        sp.loggamma(1 / a)
+        - sp.loggamma(x + 1 / a)
+        + (x + 1 / a) * sp.log(x + 1 / a)
+        + sp.log(a) / a
+        - x
+    ),
+    slopes=(
+        lambda x, a: -digamma_less_log(x + 1 / a),
+        lambda x, a: rising_stirling_slope(x, a),
+    ),
+    spelling="""
+def rising_stirling(x, a):
+    # lgamma_stirling(r) - lgamma_stirling(x + r) with r = 1/a, about a x/2 for small a
+    # below 1e-17 the difference of the binets no longer counts, but 1/a^2 in its slope overflows
+    r = 1.0 / torch.where(a < 1e-17, 1e-17, a)
+    return 0.5 * torch.log1p(a * x) + (binet(r) - binet(x + r))
+""",
+)
+
+rising_stirling_slope = make_special(
+    "rising_stirling_slope",
+    meaning=lambda x, a: (
+        (sp.digamma(x + 1 / a) - sp.log(x + 1 / a) - sp.digamma(1 / a) - sp.log(a)) / a**2
+    ),
+    slopes=(None, None),
+    spelling=f"""
+def rising_stirling_slope(x, a):
+    # r^2 (D(x + r) - D(r)) with r = 1/a and D = psi - log; x/2 for small a. As rising_log_slope:
+    # where r is below 2, two steps up, each 1/r - log(1 + 1/r) less the same at x more
+    large = a > 0.5
+    r = 1.0 / torch.where(large, a, 1.0)
+    v = torch.where(large, 0.5, a)
+    y = v * x
+    z = torch.where(large, 1.0 / (r + 2.0), v)
+    w = torch.where(large, 1.0 / (x + r + 2.0), v / (1.0 + y))
+{_numbers(DIGAMMA)}
+    first, *others = coefficients
+    low = high = torch.zeros_like(w)
+    for c in reversed(others):
+        low, high = c * z * z / (1.0 + low), c * w * w / (1.0 + high)
+    p, q = torch.where(large, r * z, 1.0), torch.where(large, r * w, 1.0 / (1.0 + y))
+    tail = first * (p * p / (1.0 + low) - q * q / (1.0 + high))
+    steps = log1p_minus(1.0 / r) - log1p_minus(1.0 / (x + r))
+    steps = steps + (log1p_minus(1.0 / (r + 1.0)) - log1p_minus(1.0 / (x + r + 1.0)))
+    return torch.where(large, r * (r * steps), 0.0) + (0.5 * x * p * q + tail)
+""",
+)
+
+overdispersed_deviance = make_special(
+    "overdispersed_deviance",
+    meaning=lambda x, u, v: sp.Piecewise(
+        (sp.exp(-v) * sp.log(1 + sp.exp(u + v)), sp.Eq(x, 0)),
+        (
+            x * (sp.log(x) - u)
+            - (x + sp.exp(-v)) * (sp.log(1 + x * sp.exp(v)) - sp.log(1 + sp.exp(u + v))),
+            True,
+        ),
+    ),
+    slopes=(
+        None,
+        lambda x, u, v: overdispersed_score(x, u, v),
+        lambda x, u, v: -overdispersed_pull(x, u, v),
+    ),
+    spelling="""
+def overdispersed_deviance(x, u, v):
+    # for a log-mean u and a log-dispersion v; 0 where the mean is x. Poisson's deviance less what
+    # the dispersion takes off, as long as that is little; the two shares of a binomial otherwise
+    mean = torch.exp(u)
+    w = (x - mean) * torch.exp(v) * torch.sigmoid(-u - v)
+    near = (w < 1.0) & (u + v < 0.0)
+    s = torch.where(near, w, 0.0)
+    m = torch.where(near, mean, 0.0)
+    r = torch.exp(-v)
+    close = poisson_deviance(x, torch.where(near, u, 0.0)) + (
+        (x + torch.where(near, r, 0.0)) * log1p_minus(s) - (x - m) * s
+    )
+    return torch.where(near, close, binomial_deviance(x, r, u + v))
+""",
+)
+
+overdispersed_score = make_special(
+    "overdispersed_score",
+    meaning=lambda x, u, v: (sp.exp(u) - x) / (1 + sp.exp(u + v)),
+    slopes=(None, None, None),
+    spelling="""
+def overdispersed_score(x, u, v):
+    # (exp(u) - x) / (1 + exp(u + v)), where exp(u) and its divisor may be large together
+    eta = u + v
+    small = eta < 0.0
+    first = torch.where(
+        small,
+        torch.exp(torch.where(small, u, 0.0)) * torch.sigmoid(-eta),
+        torch.exp(torch.where(small, 0.0, -v)) * torch.sigmoid(eta),
+    )
+    return first - x * torch.sigmoid(-eta)
+""",
+)
+
+overdispersed_pull = make_special(
+    "overdispersed_pull",
+    meaning=lambda x, u, v: (
+        (x - sp.exp(u)) / (1 + sp.exp(u + v))
+        - sp.exp(-v) * (sp.log(1 + x * sp.exp(v)) - sp.log(1 + sp.exp(u + v)))
+    ),
+    slopes=(None, None, None),
+    spelling="""
+def overdispersed_pull(x, u, v):
+    # exp(-v) (w - log(1 + w)), w = (x - exp(u)) exp(v) / (1 + exp(u + v)), about exp(-v) w^2/2
+    share = (x - torch.exp(u)) * torch.sigmoid(-u - v)
+    w = share * torch.exp(v)
+    near = torch.abs(w - 0.25) < 0.75
+    s = torch.where(near, w, 0.0)
+    far = share - torch.exp(-v) * (torch.log1p(x * torch.exp(v)) - softplus(u + v))
+    return torch.where(near, share * s * log1p_bend(s), far)
+""",
+)
+
+overdispersed_balance = make_special(
+    "overdispersed_balance",
+    meaning=lambda x, u, v: (
+        sp.exp(-v)
+        * (sp.digamma(x + sp.exp(-v)) - sp.digamma(sp.exp(-v)) - sp.log(1 + sp.exp(u + v)))
+        - (x - sp.exp(u)) / (1 + sp.exp(u + v))
+    ),
+    slopes=(None, None, None),
+    spelling="""
+def overdispersed_balance(x, u, v):
+    # exp(v) rising_stirling_slope(x, exp(v)) - overdispersed_pull(x, u, v); for a count of 1 and a
+    # mean far below it the two are almost equal, and what they have in common is taken out
+    mean, a = torch.exp(u), torch.exp(v)
+    alone = (x == 1.0) & (mean < 0.5)
+    m = torch.where(alone, mean, 0.5)
+    q = torch.exp(torch.where(alone, u + v, 0.0))
+    s = torch.where(q < 1.0, q, 0.0)
+    near = m * (s * (1.0 / (1.0 + s) - log1p_bend(s)))
+    pull = torch.where(q < 1.0, near, torch.exp(-v) * log1p_pull(q))
+    several = a * rising_stirling_slope(x, a) - overdispersed_pull(x, u, v)
+    return torch.where(alone, torch.sigmoid(u + v) - pull, several)
+""",
+)
+
+binomial_deviance = make_special(
+    "binomial_deviance",
+    meaning=lambda a, b, u: sp.Piecewise(
+        (b * sp.log(1 + sp.exp(u)), sp.Eq(a, 0)),
+        (a * sp.log(1 + sp.exp(-u)), sp.Eq(b, 0)),
+        (
+            a * (sp.log(a / (a + b)) + sp.log(1 + sp.exp(-u)))
+            + b * (sp.log(b / (a + b)) + sp.log(1 + sp.exp(u))),
+            True,
+        ),
+    ),
+    slopes=(
+        lambda a, b, u: softplus(-u) - log1p(b / a),
+        lambda a, b, u: softplus(u) - log1p(a / b),
+        lambda a, b, u: binomial_pull(a, b, u),
+    ),
+    spelling="""
+def binomial_deviance(a, b, u):
+    # of a against b at the logit u, 0 where u = log(a/b): two Poisson deviances a (e^d - 1 - d),
+    # where for large d a e^d is a share of the whole
+    some = (a > 0) & (b > 0)
+    k, n = torch.where(some, a, 1.0), torch.where(some, b, 1.0)
+    lean = torch.log(n) - torch.log(k)  # where the ratio itself would overflow
+    up, down = lean > 40.0, lean < -40.0
+    d = torch.where(up, lean, torch.log1p(n / torch.where(up, n, k))) - softplus(-u)
+    e = torch.where(down, -lean, torch.log1p(k / torch.where(down, k, n))) - softplus(u)
+    near_d, near_e = torch.where(d < 1.0, d, 0.0), torch.where(e < 1.0, e, 0.0)
+    first = torch.where(d < 1.0, k * expm1_minus(near_d), (k + n) * torch.sigmoid(u) - k - k * d)
+    second = torch.where(e < 1.0, n * expm1_minus(near_e), (k + n) * torch.sigmoid(-u) - n - n * e)
+    edge = torch.where(a > 0, a * softplus(-u), b * softplus(u))
+    return torch.where(some, first + second, edge)
+""",
+)
+
+binomial_pull = make_special(
+    "binomial_pull",
+    meaning=lambda a, b, u: b / (1 + sp.exp(-u)) - a / (1 + sp.exp(u)),
+    slopes=(
+        lambda a, b, u: -logistic(-u),
+        lambda a, b, u: logistic(u),
+        lambda a, b, u: (a + b) * logistic(u) * logistic(-u),
+    ),
+    spelling="""
+def binomial_pull(a, b, u):
+    # slope of (a + b) softplus(u) - a u: neither of a and b is lost in their sum
+    return b * torch.sigmoid(u) - a * torch.sigmoid(-u)
+""",
+)
+
 stirling_error = make_special(
     "stirling_error",
     meaning=lambda x: sp.Piecewise(
@@ -1210,6 +1403,14 @@ SPECIAL: dict[str, type[Special]] = {
         scaled_expm1,
         scaled_expm1_minus,
         share_deviance,
+        rising_stirling,
+        rising_stirling_slope,
+        overdispersed_deviance,
+        overdispersed_score,
+        overdispersed_pull,
+        overdispersed_balance,
+        binomial_deviance,
+        binomial_pull,
         stirling_gap,
         log_i0e,
         bessel_lag,
