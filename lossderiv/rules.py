@@ -532,16 +532,16 @@ COMPUTING: tuple[Rule, ...] = (
         because="the large terms of the log-gammas cancel those of the likelihood: a deviance and "
         "small corrections are left (Loader, 2000)",
         anchor={c: 1, m: 1, u: 1},
-        witness={c: 500000.0, m: 1e6, u: -0.7},
+        witness={c: 1e6, m: 1e6, u: 0.0},
         spares=(lgamma(c + 1), lgamma(m) - lgamma(c + m)),
     ),
     Rule(
         "a rising factorial against a line",
         find=lgamma(m) - lgamma(c + m) + (c + m) * softplus(u) - c * u,
-        give=c * softplus(-u) + m * softplus(u) - c * log(m) - rising_log(c, 1 / m),
+        give=(c + m) * softplus(u) - c * (u + log(m)) - rising_log(c, 1 / m),
         because="two large log-gammas cancel: their difference is a sum of as many logs as counts",
         anchor={c: 1, m: 1, u: 1},
-        witness={c: 3.0, m: 1e9, u: -20.0},
+        witness={c: 3.0, m: 1e9, u: -16.0},
         spares=(lgamma(m) - lgamma(c + m), (c + m) * softplus(u)),
     ),
     Rule(

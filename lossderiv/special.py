@@ -830,7 +830,7 @@ rising_stirling = make_special(
     ),
     spelling="""
 def rising_stirling(x, a):
-    # lgamma_stirling(r) - lgamma_stirling(x + r) with r = 1/a, about a x/2 for small a
+    # Stirling's corrections of log Gamma at r = 1/a less those at x + r, about a x/2 for small a
     # below 1e-17 the difference of the binets no longer counts, but 1/a^2 in its slope overflows
     r = 1.0 / torch.where(a < 1e-17, 1e-17, a)
     return 0.5 * torch.log1p(a * x) + (binet(r) - binet(x + r))
@@ -877,14 +877,14 @@ overdispersed_deviance = make_special(
         ),
     ),
     slopes=(
-        None,
+        lambda x, u, v: overdispersed_lean(x, u, v),
         lambda x, u, v: overdispersed_score(x, u, v),
         lambda x, u, v: -overdispersed_pull(x, u, v),
     ),
     spelling="""
 def overdispersed_deviance(x, u, v):
-    # for a log-mean u and a log-dispersion v; 0 where the mean is x. Poisson's deviance less what
-    # the dispersion takes off, as long as that is little; the two shares of a binomial otherwise
+    # for a log-mean u and a log-dispersion v; 0 where the mean is x. Poisson's deviance less
+    # what the dispersion takes off, as long as that is little; a binomial's otherwise
     mean = torch.exp(u)
     w = (x - mean) * torch.exp(v) * torch.sigmoid(-u - v)
     near = (w < 1.0) & (u + v < 0.0)
@@ -895,6 +895,22 @@ def overdispersed_deviance(x, u, v):
         (x + torch.where(near, r, 0.0)) * log1p_minus(s) - (x - m) * s
     )
     return torch.where(near, close, binomial_deviance(x, r, u + v))
+""",
+)
+
+overdispersed_lean = make_special(
+    "overdispersed_lean",
+    meaning=lambda x, u, v: sp.log(x) - u - sp.log(1 + x * sp.exp(v)) + sp.log(1 + sp.exp(u + v)),
+    slopes=(None, None, None),
+    spelling="""
+def overdispersed_lean(x, u, v):
+    # log of x / (1 + x exp(v)) less that of the mean exp(u), each by what is small in it
+    eta = u + v
+    y = x * torch.exp(v)
+    near = (eta < 0.0) & (y < 1.0)
+    s = torch.where(near, y, 0.0)
+    close = torch.log(x) - u - torch.log1p(s) + softplus(eta)
+    return torch.where(near, close, softplus(-eta) - torch.log1p(1.0 / y))
 """,
 )
 
@@ -977,17 +993,19 @@ binomial_deviance = make_special(
     ),
     spelling="""
 def binomial_deviance(a, b, u):
-    # of a against b at the logit u, 0 where u = log(a/b): two Poisson deviances a (e^d - 1 - d),
-    # where for large d a e^d is a share of the whole
+    # of a against b at the logit u, 0 where u = log(a/b): Poisson's deviances of both, which
+    # are a (e^d - 1 - d); for large d, a e^d is taken as a share of the whole
     some = (a > 0) & (b > 0)
     k, n = torch.where(some, a, 1.0), torch.where(some, b, 1.0)
     lean = torch.log(n) - torch.log(k)  # where the ratio itself would overflow
     up, down = lean > 40.0, lean < -40.0
     d = torch.where(up, lean, torch.log1p(n / torch.where(up, n, k))) - softplus(-u)
     e = torch.where(down, -lean, torch.log1p(k / torch.where(down, k, n))) - softplus(u)
-    near_d, near_e = torch.where(d < 1.0, d, 0.0), torch.where(e < 1.0, e, 0.0)
-    first = torch.where(d < 1.0, k * expm1_minus(near_d), (k + n) * torch.sigmoid(u) - k - k * d)
-    second = torch.where(e < 1.0, n * expm1_minus(near_e), (k + n) * torch.sigmoid(-u) - n - n * e)
+    near, close = torch.where(d < 1.0, d, 0.0), torch.where(e < 1.0, e, 0.0)
+    far = (k + n) * torch.sigmoid(u) - k - k * d
+    wide = (k + n) * torch.sigmoid(-u) - n - n * e
+    first = torch.where(d < 1.0, k * expm1_minus(near), far)
+    second = torch.where(e < 1.0, n * expm1_minus(close), wide)
     edge = torch.where(a > 0, a * softplus(-u), b * softplus(u))
     return torch.where(some, first + second, edge)
 """,
@@ -1406,6 +1424,7 @@ SPECIAL: dict[str, type[Special]] = {
         rising_stirling,
         rising_stirling_slope,
         overdispersed_deviance,
+        overdispersed_lean,
         overdispersed_score,
         overdispersed_pull,
         overdispersed_balance,

@@ -80,6 +80,8 @@ OWN_ROLES = {
     ("overdispersed_deviance", "u"): lambda rng: signed(rng, -6, 1.6),
     ("overdispersed_score", "u"): lambda rng: signed(rng, -6, 1.6),
     ("overdispersed_pull", "u"): lambda rng: signed(rng, -6, 1.6),
+    ("overdispersed_lean", "u"): lambda rng: signed(rng, -6, 1.6),
+    ("overdispersed_lean", "x"): lambda rng: 1 + whole(rng),
     ("overdispersed_balance", "u"): lambda rng: signed(rng, -6, 1.6),
 }
 ROWS = (
@@ -114,6 +116,7 @@ ROWS = (
     "rising_stirling",
     "rising_stirling_slope",
     "overdispersed_deviance",
+    "overdispersed_lean",
     "overdispersed_score",
     "overdispersed_pull",
     "overdispersed_balance",
