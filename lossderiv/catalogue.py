@@ -228,7 +228,7 @@ def negative_binomial(x: Count, mu: Positive, alpha: Positive):
     """Counts that vary more than Poisson counts: alpha is the dispersion, 0 in Poisson's limit.
 
     Mean mu, variance mu + alpha mu². Source: Hilbe (2011), equation 8.8, the NB2 model;
-    scipy.stats.nbinom(1/alpha, 1/(1 + alpha mu)).
+    scipy.stats.nbinom(1/alpha, 1/(1 + alpha*mu)).
     """
     ways = gamma_function(x + 1 / alpha) / (factorial(x) * gamma_function(1 / alpha))
     return ways * (alpha * mu) ** x / (1 + alpha * mu) ** (x + 1 / alpha)
