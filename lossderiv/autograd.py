@@ -34,7 +34,7 @@ def torch_function(
 
     ``inspect.getsource`` of the result shows its code.
     """
-    printer = TorchPrinter()
+    printer = TorchPrinter(like=arguments[0])
     assignments, results = share(exprs, where)
     # Text first, because a name must be known to be curved before a sum that uses it is ordered.
     written = [printer.assign(s, e).split(" = ", 1) for s, e in assignments]

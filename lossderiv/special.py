@@ -1292,7 +1292,7 @@ huber_error = make_special(
     spelling="""
 def huber_error(z, b):
     # z^2/2 up to |z| = b, and from there on along the tangent
-    c = torch.minimum(torch.abs(z), torch.zeros_like(z) + b)
+    c = torch.minimum(torch.abs(z), b)
     return c * (torch.abs(z) - 0.5 * c)
 """,
 )
@@ -1304,7 +1304,6 @@ clip = make_special(
     spelling="""
 def clip(z, b):
     # z, held between -b and b
-    b = torch.zeros_like(z) + b
     return torch.minimum(torch.maximum(z, -b), b)
 """,
 )

@@ -20,6 +20,7 @@ import sympy as sp
 from lossderiv.codegen.printer import (
     TORCH,
     TorchPrinter,
+    filled,
     in_computing_order,
     is_curved,
 )
@@ -127,7 +128,9 @@ class Tape:
             printer = TorchPrinter()
             printer.doprint(expr)
             self.used |= printer.used
-            return self._new(args, f"{name}({', '.join('{}' for _ in args)})", None)
+            given = ["{}" if isinstance(a, str) else filled(repr(a), self.inputs[0]) for a in args]
+            tensors = [a for a in args if isinstance(a, str)]
+            return self._new(tensors, f"{name}({', '.join(given)})", None)
         if name in TORCH:
             return self._new(args, TORCH[name] + "({})", None)
         raise SpellingError(

@@ -47,18 +47,23 @@ STRAIGHT = ("relu", "step", "Abs", "sign")
 class TorchPrinter(AbstractPythonCodePrinter):
     """Prints torch code; constants are folded to Python floats.
 
-    ``used`` collects the special functions whose text the code needs.
+    ``used`` collects the special functions whose text the code needs. ``like`` names a tensor of
+    the code: a number among the arguments of a special function becomes a tensor of its type.
     """
 
-    def __init__(self):
+    def __init__(self, like: str = ""):
         super().__init__({"fully_qualified_modules": True, "strict": True})
+        self.like = like
         self.used: dict[str, str] = {}
         self.curved: set[sp.Symbol] = set()
+        self.constants: set[sp.Symbol] = set()
 
     def assign(self, symbol: sp.Symbol, expr: sp.Expr) -> str:
-        """An assignment; remembers whether the name stands for something curved."""
+        """An assignment; remembers whether the name stands for something curved, or a number."""
         if is_curved(expr, self.curved):
             self.curved.add(symbol)
+        if expr.is_number:
+            self.constants.add(symbol)
         name = symbol.base.label if isinstance(symbol, sp.Indexed) else symbol
         return f"{name} = {torch_text(expr, self)}"
 
@@ -99,16 +104,21 @@ class TorchPrinter(AbstractPythonCodePrinter):
 
     def _print_Function(self, expr):
         name = type(expr).__name__
-        arguments = ", ".join(self._print(a) for a in expr.args)
         if isinstance(expr, Special):
             self._use(expr)
-            return f"{name}({arguments})"
+            return f"{name}({', '.join(self._argument(a) for a in expr.args)})"
+        arguments = ", ".join(self._print(a) for a in expr.args)
         if name not in TORCH:
             raise SpellingError(
                 f"The function {name} in {expr} has no torch spelling. Add a row for it to "
                 "lossderiv/special.py (meaning, slope, torch text), or do without it."
             )
         return f"{TORCH[name]}({arguments})"
+
+    def _argument(self, expr: sp.Expr) -> str:
+        text = self._print(expr)
+        number = expr.is_number or expr in self.constants
+        return filled(text, self.like) if number and self.like else text
 
     _print_exp = _print_log = _print_Abs = _print_sign = _print_Function
 
@@ -205,6 +215,11 @@ def torch_text(expr: sp.Expr, printer: TorchPrinter) -> str:
     if ENTRY in expr.free_symbols:
         return printer.vector(expr, ENTRY)
     return printer.doprint(expr)
+
+
+def filled(number: str, like: str) -> str:
+    """A number as a tensor without axes, of the type and on the device of the tensor ``like``."""
+    return f"{like}.new_full((), {number})"
 
 
 def result_text(expr: sp.Expr, like: str, printer: TorchPrinter) -> str:

@@ -28,7 +28,7 @@ def source(of: str | Density | Derivation, **options) -> str:
         return -z
     """
     d = derive(of, **options)
-    printer = TorchPrinter()
+    printer = TorchPrinter(like=d.outputs[0])
     arguments = ", ".join([*d.outputs, str(d.density.variable)])
     value = _function(
         "loss", arguments, (d.kernel,), d, printer, "Negative log-likelihood less DROPPED, in nats."
