@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lossderiv import autoencoder as ae
 from lossderiv.autoencoder import sample
 from lossderiv.errors import LossDerivError, UnknownNameError
 
@@ -174,3 +175,82 @@ def test_codes_that_cannot_be_fitted(tilted):
         sample.fit("mixture", tilted, tilted[:, :1])
     with pytest.raises(LossDerivError, match="number 2 of 2 is a combination"):
         sample.fit("gaussian", torch.stack([tilted[:, 0], 0 * tilted[:, 0]], dim=1))
+
+
+# --- priors of trained models ------------------------------------------------------------------
+
+
+def test_a_model_without_a_prior_is_told_so():
+    model = ae.build("mlp", (1, 4, 4), latent=2)
+    with pytest.raises(LossDerivError, match=r"Autoencoder was trained without.*fit\('mixture'"):
+        sample.prior(model)
+
+
+class WithPrior(ae.Autoencoder):
+    """A code that lies in three far clusters, and a prior that is trained to find them."""
+
+    def __init__(self, encoder, decoder, latent):
+        super().__init__(encoder, decoder, latent)
+        self.p = sample.LearnedPrior(latent, components=6)
+
+    def prior(self):
+        return self.p.sampler()
+
+
+def test_learned_prior_is_a_mixture_by_torch_distributions():
+    p = sample.LearnedPrior(3, components=4, seed=1)
+    with torch.no_grad():
+        p.logits.copy_(torch.tensor([0.0, 1.0, -1.0, 0.5]))
+        p.log_widths.copy_(0.3 * normal(4, 3))
+    parts = torch.distributions.Independent(
+        torch.distributions.Normal(p.means, p.log_widths.exp()), 1
+    )
+    law = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=p.logits), parts
+    )
+    codes = 2 * normal(50, 3, seed=2)
+    torch.testing.assert_close(p.log_prob(codes), law.log_prob(codes))
+    torch.testing.assert_close(
+        p.sampler().log_prob(codes), law.log_prob(codes).detach().double(), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_learned_prior_goes_where_the_codes_are(clusters):
+    """Trained as a part of its model, it is drawn from through `prior`; the hole stays empty."""
+    model = WithPrior(torch.nn.Identity(), torch.nn.Identity(), 2)
+    assert {name for name, _ in model.named_parameters()} == {"p.logits", "p.means", "p.log_widths"}
+    before = sample.prior(model).log_prob(clusters).mean()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    for _ in range(300):
+        loss = -model.p.log_prob(clusters).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    after = sample.prior(model)
+    assert after.log_prob(clusters).mean() > before + 5
+    drawn = after.sample(2000, seed=3)
+    assert drawn.dtype == torch.float32
+    assert not drawn.requires_grad
+    torch.testing.assert_close(drawn.mean(0), clusters.mean(0), atol=0.5, rtol=0)
+    in_the_hole = (drawn - torch.tensor([0.0, 3.3])).norm(dim=1) < 2
+    assert in_the_hole.float().mean() < 0.02
+
+
+def test_aggregate_is_the_mean_of_the_posteriors():
+    means, log_variances = 3 * normal(7, 2), normal(7, 2, seed=1)
+    together = sample.aggregate(means, log_variances)
+    codes = normal(20, 2, seed=2)
+    each = torch.distributions.Normal(means, (log_variances / 2).exp()).log_prob(codes[:, None])
+    expected = each.sum(2).logsumexp(1) - math.log(7)
+    torch.testing.assert_close(together.log_prob(codes), expected.double(), rtol=1e-5, atol=1e-5)
+    drawn = together.sample(COUNT, seed=1)
+    torch.testing.assert_close(drawn.mean(0), means.mean(0), atol=0.1, rtol=0)
+    spread = means.var(0, correction=0) + log_variances.exp().mean(0)
+    torch.testing.assert_close(drawn.var(0), spread, atol=0, rtol=0.05)
+
+
+def test_aggregate_of_unlike_or_broken_posteriors():
+    with pytest.raises(LossDerivError, match=r"shape \(5, 2\) and log variances of shape \(5, 3\)"):
+        sample.aggregate(normal(5, 2), normal(5, 3))
+    with pytest.raises(LossDerivError, match="log variances hold a value that is not finite"):
+        sample.aggregate(normal(5, 2), normal(5, 2).log())

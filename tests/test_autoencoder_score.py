@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 
+import lossderiv as ld
 from lossderiv import autoencoder as ae
 from lossderiv.autoencoder import score
 from lossderiv.errors import LossDerivError
@@ -254,3 +256,138 @@ def test_linear_autoencoder_has_the_error_of_the_left_over_eigenvalues(digits):
     flat = digits.train.flatten(1).double()
     eigenvalues = torch.linalg.eigvalsh((flat - flat.mean(0)).T.cov(correction=0))
     assert left == pytest.approx(eigenvalues[:-8].sum().item(), rel=1e-5)
+
+
+# --- bits per dimension ----------------------------------------------------------------------
+
+
+class Fixed:
+    """A decoder whose output is the code, and whose code is the image after `change`."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def encode(self, images):
+        return self.change(images)
+
+    def decode(self, codes):
+        return codes
+
+
+def every_level(levels):
+    """One image of one pixel for each grey level."""
+    return (torch.arange(levels) / (levels - 1))[:, None, None, None]
+
+
+def test_bits_of_a_binomial_by_torch_distributions(digits):
+    images = digits.test[:60]
+    model = Fixed(lambda x: 6 * x - 3)
+    family = torch.distributions.Binomial(16, logits=6 * images.double() - 3)
+    expected = -family.log_prob(16 * images.double()).mean() / math.log(2)
+    for validate in (True, False):
+        loss = ld.loss("binomial", n=16, validate=validate)
+        got = score.bits_per_dim(model, loss, images, 17)
+        assert got == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.02, 0.1, 1.0])
+def test_bits_of_a_gaussian_by_its_integral(digits, sigma):
+    # The mean of (x + u - m)^2 over u in ±h/2 is (x - m)^2 + h^2/12; per level, less log h.
+    images = digits.test[:60]
+    h, mean = 1 / 16, 0.9 * images.double() + 0.01
+    square = (images.double() - mean) ** 2 + h**2 / 12
+    nats = square / (2 * sigma**2) + 0.5 * math.log(2 * math.pi * sigma**2) - math.log(h)
+    loss = ld.loss("normal", sigma=sigma)
+    got = score.bits_per_dim(Fixed(lambda x: 0.9 * x + 0.01), loss, images, 17)
+    assert got == pytest.approx(nats.mean().item() / math.log(2), rel=1e-5)
+
+
+def share(law, images):
+    """Probability of [x - h/2, x + h/2] under a law symmetric about 0.4, by its left tail."""
+    left = 0.4 - (images.double() - 0.4).abs()
+    return torch.from_numpy(law.cdf(left + 1 / 32) - law.cdf(left - 1 / 32))
+
+
+@pytest.mark.parametrize(
+    ("loss", "law"),
+    [
+        (ld.loss("normal", sigma=0.03), stats.norm(0.4, 0.03)),
+        (ld.loss("laplace", b=0.03), stats.laplace(0.4, 0.03)),
+    ],
+)
+def test_spread_levels_cost_at_least_what_their_share_costs(loss, law):
+    model = Fixed(lambda x: torch.full_like(x, 0.4))
+    for image in every_level(17):
+        got = score.bits_per_dim(model, loss, image[None], 17)
+        assert got > -math.log2(share(law, image).item())
+
+
+def test_spread_levels_cost_no_more_when_the_density_is_wide():
+    model, images = Fixed(lambda x: torch.full_like(x, 0.4)), every_level(17)
+    expected = -share(stats.norm(0.4, 2.0), images).log2().mean().item()
+    got = score.bits_per_dim(model, ld.loss("normal", sigma=2.0), images, 17)
+    assert got == pytest.approx(expected, abs=1e-4)
+
+
+def total_probability(loss, levels, output=0.3):
+    """Sum over all levels of 2^-bits, for a decoder that always says the same."""
+    model = Fixed(lambda x: torch.full_like(x, output))
+    bits = [score.bits_per_dim(model, loss, image[None], levels) for image in every_level(levels)]
+    return sum(2**-b for b in bits)
+
+
+def test_bits_are_those_of_probabilities_of_levels():
+    assert total_probability(ld.loss("binomial", n=16), 17) == pytest.approx(1, rel=1e-6)
+    wide, narrow, spike = (ld.loss("normal", sigma=s) for s in (0.15, 0.05, 1e-4))
+    assert 0.9 < total_probability(wide, 17) < 1
+    assert total_probability(narrow, 17) < 1
+    assert total_probability(spike, 17) < 1e-6  # as a density it would exceed 1: 4,000 / 16
+
+
+def test_bits_of_a_model_that_draws_its_codes(digits):
+    model = Fixed(lambda x: x + 0.1 * torch.randn_like(x))
+    loss, images = ld.loss("normal", sigma=0.1), digits.test[:20]
+    before = torch.random.get_rng_state()
+    one, two, other = (score.bits_per_dim(model, loss, images, 17, seed=s) for s in (1, 1, 2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert one == two != other
+
+
+def test_bits_of_a_decoder_with_two_heads(digits):
+    model = ae.build("mlp", digits.shape, latent=2, heads=2)
+    mean, log_sigma = model(digits.test[:30]).detach().double().chunk(2, dim=1)
+    law = torch.distributions.Normal(mean, log_sigma.exp())
+    nodes = torch.linspace(-0.5, 0.5, 2001, dtype=torch.float64) / 16
+    x = digits.test[:30].double()
+    nats = -torch.stack([law.log_prob(x + u) for u in nodes]).mean()
+    got = score.bits_per_dim(model, ld.loss("normal"), digits.test[:30], 17)
+    assert got == pytest.approx(nats.item() / math.log(2) + 4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "met"),
+    [
+        (ld.loss("bernoulli", validate=False), "Binary.*17 grey levels need one from 0 to 16"),
+        (ld.loss("binomial", n=15), "from 0 to 16"),
+        (ld.loss("continuous_bernoulli"), "half a level beyond black and white"),
+        (ld.loss("exponential"), "from -0.03125 to 1.03125"),
+        (torch.nn.MSELoss(), "MSELoss is none"),
+    ],
+)
+def test_losses_that_give_no_bits(digits, loss, met):
+    with pytest.raises(LossDerivError, match=met):
+        score.bits_per_dim(Fixed(lambda x: x), loss, digits.test[:5], 17)
+
+
+def test_table_shows_further_columns_and_a_dash_where_there_is_no_value():
+    row = score.Scores(10.0, 0.9, 0.8, 1.0, 0.7, 0.5, 1.1)
+    bits = {"with": [2.25, 2.35]}
+    table = score.Table({"with": [row, row], "without": [row, row]}, {"bits per pixel": bits})
+    text, markdown = repr(table).splitlines(), table._repr_markdown_().splitlines()
+    assert text[0].endswith("bits per pixel")
+    assert text[1].endswith("2.30 ± 0.05")
+    assert text[2].endswith("–")
+    assert markdown[0].endswith("<small>bits per pixel</small> |")
+    assert markdown[2].endswith("| 2.30 <small>±&nbsp;0.05</small> |")
+    assert markdown[3].endswith("| – |")
+    assert len({line.count("|") for line in markdown}) == 1

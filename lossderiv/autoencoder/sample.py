@@ -1,8 +1,11 @@
-"""Where codes come from: distributions fitted to the codes of an autoencoder.
+"""Where codes come from: distributions fitted to the codes of an autoencoder, or trained with it.
 
-All but one are Gaussian mixtures and differ in the number of components only: one for `standard`,
-`diagonal` and `gaussian`, some for `mixture`, one for each training code for `kernel`. The last,
-`neighbours`, draws on lines between codes that lie close together.
+`fit` fits one to codes. All but one are Gaussian mixtures and differ in the number of components
+only: one for `standard`, `diagonal` and `gaussian`, some for `mixture`, one for each training code
+for `kernel`. The last, `neighbours`, draws on lines between codes that lie close together.
+
+`prior` asks a trained model for the distribution that it was trained with. `LearnedPrior` is one
+that is trained too, and `aggregate` is what a variational encoder makes of a set of images.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossderiv.errors import LossDerivError, UnknownNameError
 
@@ -128,6 +131,69 @@ def fit(kind: str, codes: Tensor, validation: Tensor | None = None, *, seed: int
             "Encode both with the same model."
         )
     return SAMPLERS[kind](codes, validation, seed)
+
+
+def prior(model: nn.Module) -> Sampler:
+    """The distribution of codes that `model` was trained with: what its method `prior` returns.
+
+    Raises `LossDerivError` for a model that has none, as a plain autoencoder.
+    """
+    if not hasattr(model, "prior"):
+        raise LossDerivError(
+            f"this {type(model).__name__} was trained without a distribution of codes, so it has "
+            "no prior to draw from: its loss does not say where codes should be. Fit one to its "
+            "codes, as in fit('mixture', codes, validation), or train a variational autoencoder "
+            "and give it a method prior() that returns its p(z)."
+        )
+    return model.prior()
+
+
+class LearnedPrior(nn.Module):
+    """A prior to be trained with its model: sum_j w_j N(z; m_j, diag s_j^2), J components.
+
+    Make it an attribute of the model, let `log_prob` take the place of the log density of N(0, I)
+    in the loss, and return `sampler()` from the model's method `prior`. It starts as J Gaussians
+    of width 1 around draws from N(0, I). Tomczak and Welling 2018 compare it with others.
+    """
+
+    def __init__(self, latent: int, components: int = 20, seed: int = 0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, latent, generator=generator))
+        self.log_widths = nn.Parameter(torch.zeros(components, latent))
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """Log density of each code (N x latent), in nats, with gradients."""
+        spots = (codes[:, None] - self.means) / self.log_widths.exp()
+        volume = self.log_widths.sum(1) + 0.5 * codes.shape[1] * math.log(2 * math.pi)
+        logs = self.logits.log_softmax(0) - 0.5 * spots.square().sum(2) - volume
+        return logs.logsumexp(1)
+
+    def sampler(self) -> Mixture:
+        """The distribution as it is now, to draw from."""
+        weights, means = _exact(self.logits).softmax(0), _exact(self.means)
+        factors = _exact(self.log_widths).exp().diag_embed()
+        return Mixture(weights, means, factors, self.means.dtype, self.means.device)
+
+
+def aggregate(means: Tensor, log_variances: Tensor) -> Mixture:
+    """What a variational encoder makes of N images: (1/N) sum_n N(z; mu_n, diag sigma_n^2).
+
+    Both arguments are N x latent. This *aggregated posterior* is what the decoder was trained on,
+    and the prior that makes the bound on the likelihood of these images highest (Hoffman and
+    Johnson 2016); but its draws are codes of these images, give or take sigma.
+    """
+    _check("means", means)
+    _check("log variances", log_variances)
+    if means.shape != log_variances.shape:
+        raise LossDerivError(
+            f"there are means of shape {tuple(means.shape)} and log variances of shape "
+            f"{tuple(log_variances.shape)}. Give one of each per number of the code."
+        )
+    weights = torch.full((len(means),), 1 / len(means), dtype=torch.float64)
+    factors = (_exact(log_variances) / 2).exp().diag_embed()
+    return Mixture(weights, _exact(means), factors, means.dtype, means.device)
 
 
 def standard(codes: Tensor) -> Mixture:

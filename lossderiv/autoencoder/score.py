@@ -7,13 +7,17 @@ compared in its 32 features, and in pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lossderiv.autoencoder.data import Data
+from lossderiv.autoencoder.fit import split
+from lossderiv.autoencoder.models import Autoencoder
 from lossderiv.errors import LossDerivError
+from lossderiv.losses import Loss
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,28 @@ class Scores:
 
 @dataclass(frozen=True)
 class Table:
-    """Scores of several methods, each over several seeds, shown as mean ± half the range."""
+    """Scores of several methods, each over several seeds, shown as mean ± half the range.
+
+    `beside` holds further columns: for each name, the values of those methods that have any; the
+    others get a dash. Bits per dimension stand there, since only a model with a likelihood has
+    them.
+    """
 
     rows: Mapping[str, Sequence[Scores]]
+    beside: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
     def column(self, score: str, method: str) -> list[float]:
         """One score of one method, seed by seed."""
         return [getattr(scores, score) for scores in self.rows[method]]
 
     def _cells(self) -> list[list[str]]:
-        names = [field.name for field in fields(Scores)]
-        return [["", *names]] + [
-            [method, *(spread(self.column(name, method)) for name in names)] for method in self.rows
-        ]
+        names = [f.name for f in fields(Scores)]
+        lines = [["", *names, *self.beside]]
+        for method in self.rows:
+            own = [spread(self.column(name, method)) for name in names]
+            more = [spread(v[method]) if method in v else "–" for v in self.beside.values()]
+            lines.append([method, *own, *more])
+        return lines
 
     def __repr__(self) -> str:
         cells = self._cells()
@@ -54,10 +67,14 @@ class Table:
     def _repr_markdown_(self) -> str:
         head, *body = self._cells()
         # Heads and spreads in small print, so that eight columns fit the width of a page.
-        lines = [["", *(f"<small>{name}</small>" for name in head[1:])], ["---", *["--:"] * 7]]
+        columns = [f"<small>{name}</small>" for name in head[1:]]
+        lines = [["", *columns], ["---", *["--:"] * len(columns)]]
         for method, *cells in body:
-            pairs = (cell.split(" ± ") for cell in cells)
-            lines.append([method, *(f"{mid} <small>±&nbsp;{half}</small>" for mid, half in pairs)])
+            parts = (cell.partition(" ± ") for cell in cells)
+            lines.append(
+                [method, *(f"{mid} <small>±&nbsp;{half}</small>" if half else mid
+                           for mid, _, half in parts)]
+            )  # fmt: skip
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -258,6 +275,63 @@ def copying(train: Tensor, real: Tensor, drawn: Tensor) -> float:
     are nearer to everything, so a little less than 1 is no proof of copying.
     """
     return (nearest(drawn, train).mean() / nearest(real, train).mean()).item()
+
+
+@torch.no_grad()
+def bits_per_dim(
+    model: Autoencoder, loss: Loss, images: Tensor, levels: int, *, seed: int = 0
+) -> float:
+    """Bits per pixel for images whose codes are given: -log2 p(x | z) / D, averaged; low is good.
+
+    `images` are N x C x H x W in [0, 1] with that many grey `levels`, D is the number of their
+    pixels, z is `model.encode(images)` and `loss` the likelihood that the decoder's outputs are
+    parameters of. A model whose `encode` draws does so with `seed`.
+
+    **It is not the marginal likelihood** -log2 p(x) / D: the code is given, and what it would cost
+    to send is left out, so a longer code always seems to help. A variational model adds its KL
+    divergence (nats per image over D log 2) for an upper bound of the marginal one; the codes of a
+    plain autoencoder have no price.
+
+    All families are brought to one measure, probabilities of the grey levels 0 ... levels - 1:
+
+    - a family of whole numbers gives the level's probability. Its outputs must have been trained
+      on levels (`data.counts`).
+    - a family of real numbers gives a density of pixels in [0, 1]. The level counts as spread
+      evenly over its share h = 1 / (levels - 1) of the scale, and costs the mean of
+      -log2 [h p(x + u)] over u in [-h/2, h/2]: never less than the probability of that share
+      would, by Jensen's inequality, so a density that shrinks to a spike gains nothing (Theis,
+      van den Oord and Bethge 2016). The mean is a Gauss-Legendre sum, exact for a Gaussian.
+
+    Raises `LossDerivError` for a loss that is no likelihood, and for a family that gives some
+    level, or its share, no probability.
+    """
+    if not isinstance(loss, Loss):
+        raise LossDerivError(
+            f"bits are a likelihood's, and {type(loss).__name__} is none that this package knows. "
+            "Name the family that it stands for, as in lossderiv.loss('normal', sigma=0.1)."
+        )
+    data = loss.derivation.density.data
+    share = 0.0 if data.integer else 1 / (levels - 1)
+    ends = (0, levels - 1) if data.integer else (-share / 2, 1 + share / 2)
+    if not all(data.contains(end) for end in ends):
+        raise LossDerivError(
+            f"{loss.derivation.density.name} is a distribution of {data.describe()}, and "
+            f"{levels} grey levels need one from {ends[0]:g} to {ends[1]:g} "
+            f"({'whole numbers' if data.integer else 'half a level beyond black and white'}), so "
+            "there are no bits per dimension. Take binomial with n = levels - 1, or a family of "
+            "all real numbers."
+        )
+    nodes, weights = np.polynomial.legendre.leggauss(1 if data.integer else 8)
+    total = 0.0
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+        torch.manual_seed(seed)
+        for part in images.split(1000):
+            outputs = split(loss, model.decode(model.encode(part)).double())
+            levelled = (part.double() * (levels - 1)).round()
+            for node, weight in zip(nodes, weights / 2, strict=True):
+                x = levelled if data.integer else (levelled + node / 2) * share
+                total += weight * len(part) * loss.bits_per_dim(outputs, x).item()
+    return total / len(images) + (0.0 if data.integer else float(np.log2(levels - 1)))
 
 
 def edges(images: Tensor) -> Tensor:
