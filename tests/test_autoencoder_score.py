@@ -288,6 +288,7 @@ def test_bits_of_a_binomial_by_torch_distributions(digits):
         loss = ld.loss("binomial", n=16, validate=validate)
         got = score.bits_per_dim(model, loss, images, 17)
         assert got == pytest.approx(expected.item(), rel=1e-5)
+        assert type(got) is float
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 0.02, 0.1, 1.0])

@@ -6,6 +6,7 @@ compared in its 32 features, and in pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 
@@ -328,10 +329,10 @@ def bits_per_dim(
         for part in images.split(1000):
             outputs = split(loss, model.decode(model.encode(part)).double())
             levelled = (part.double() * (levels - 1)).round()
-            for node, weight in zip(nodes, weights / 2, strict=True):
+            for node, weight in zip(nodes.tolist(), (weights / 2).tolist(), strict=True):
                 x = levelled if data.integer else (levelled + node / 2) * share
                 total += weight * len(part) * loss.bits_per_dim(outputs, x).item()
-    return total / len(images) + (0.0 if data.integer else float(np.log2(levels - 1)))
+    return total / len(images) + (0.0 if data.integer else math.log2(levels - 1))
 
 
 def edges(images: Tensor) -> Tensor:
