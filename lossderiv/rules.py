@@ -23,6 +23,7 @@ from sympy import (
     factorial,
     gamma,
     log,
+    pi,
     sign,
     sin,
     sqrt,
@@ -79,7 +80,7 @@ from lossderiv.special import (
     student_score,
     wall,
 )
-from lossderiv.symbolic.records import Rule
+from lossderiv.symbolic.records import Rejected, Rule
 from lossderiv.symbolic.vectors import (
     ENTRY,
     RUNNING,
@@ -140,6 +141,15 @@ READING: tuple[Rule, ...] = (
         anchor={u: 0},
         witness={u: 30.0},
         spares=(1 - u, 2 - logistic(u)),
+    ),
+    Rule(
+        "log of a difference of exponentials",
+        find=log(exp(u) - exp(v)),
+        give=u + log1mexp(u - v),
+        because="the exponentials overflow, or round to the same number, while their logs do not",
+        anchor={u: 1, v: 0},
+        witness={u: 120.0, v: 119.0},
+        spares=(log(exp(u) + exp(v)), exp(u) - exp(v)),
     ),
     Rule(
         "log of a softplus",
@@ -655,5 +665,86 @@ COMPUTING: tuple[Rule, ...] = (
         anchor={u: 0, v: 0, b: -1},
         witness={u: 50.0, v: 50.0, b: -1e-22},
         spares=(exp(u) * inverse_expm1(-u), exp(u + v) * b),
+    ),
+)
+
+# Claims that look like rules, kept with the point that kills them, so that nobody tries them again.
+REJECTED: tuple[Rejected, ...] = (
+    Rejected(
+        "SymPy's log of two exponentials",  # codegen.rewriting.logsumexp_2terms_opt
+        find=log(exp(u) + exp(v)),
+        give=log1p(exp(u)) + v,
+        because="the smaller exponent must be taken relative to the larger one",
+        point={u: 1, v: 1},
+    ),
+    Rejected(
+        "log of a product of anything",
+        find=log(u * v),
+        give=log(u) + log(v),
+        because="two negative numbers have a positive product and no real logs",
+        point={u: -1, v: -2},
+    ),
+    Rejected(
+        "square root of a square",
+        find=sqrt(u**2),
+        give=u,
+        because="the root is the absolute value",
+        point={u: -1},
+    ),
+    Rejected(
+        "log of a softplus far left",
+        find=log(softplus(u)),
+        give=u,
+        because="that is only its limit for large negative u",
+        point={u: 0},
+    ),
+    Rejected(
+        "a logit as an inverse hyperbolic tangent",
+        find=atanh(2 * logistic(u) - 1),
+        give=u,
+        because="it is half the logit",
+        point={u: 1},
+    ),
+    Rejected(
+        "Stirling's leading terms",
+        find=lgamma(m),
+        give=m * log(m) - m,
+        because="the correction is log(2 pi/m)/2 and more: a whole nat for a count of one",
+        point={m: 1},
+    ),
+    Rejected(
+        "a Bessel function far out",
+        find=log_i0e(m),
+        give=-log(2 * pi * m) / 2,
+        because="that is only its limit for large kappa",
+        point={m: 1},
+    ),
+    Rejected(
+        "log of one plus something small",
+        find=log1p(u),
+        give=u,
+        because="nothing in a formula says that u is small",
+        point={u: 1},
+    ),
+    Rejected(
+        "a cosine as its parabola",
+        find=1 - cos(u),
+        give=u**2 / 2,
+        because="an angle is not small because its concentration is large",
+        point={u: 3},
+    ),
+    Rejected(
+        "log of one minus an exponential",
+        find=log1mexp(m),
+        give=log(m) - m / 2,
+        because="the next term is u²/24: six digits only below u = 0.005",
+        point={m: 1},
+    ),
+    Rejected(
+        "a corner's slope",
+        find=step(u),
+        give=sign(relu(u)),
+        because="at 0 the slopes of both sides balance at 1/2, on which Hessians rely",
+        point={u: 0},
     ),
 )

@@ -1371,6 +1371,49 @@ def power_log(u, b):
 """,
 )
 
+log_erfcx = make_special(
+    "log_erfcx",
+    meaning=lambda u: u**2 + sp.log(sp.erfc(u)),
+    slopes=(lambda u: erfcx_pull(u),),
+    spelling="""
+def log_erfcx(u):
+    # log(exp(u^2) erfc(u)): from 1/2 on by torch's erfcx, which overflows at the left
+    right, left = u > 0.5, u < -0.5
+    middle = torch.where(right | left, 0.0, u)
+    far = torch.log(torch.special.erfcx(torch.where(right, u, 1.0)))
+    low = torch.where(left, u, -1.0)
+    return torch.where(
+        right,
+        far,
+        torch.where(
+            left,
+            low * low + torch.log(torch.special.erfc(low)),
+            middle * middle + torch.log1p(-torch.special.erf(middle)),
+        ),
+    )
+""",
+)
+
+erfcx_pull = make_special(
+    "erfcx_pull",
+    meaning=lambda u: 2 * u - 2 * sp.exp(-(u**2)) / (sp.sqrt(sp.pi) * sp.erfc(u)),
+    slopes=(lambda u: 2 + (2 * u - erfcx_pull(u)) * erfcx_pull(u),),
+    spelling="""
+def erfcx_pull(u):
+    # 2u - 2/(sqrt(pi) erfcx(u)), about -1/u for large u: Laplace's fraction (DLMF 7.9.1), started
+    # near its own limit
+    far = u > 1.0
+    v = torch.where(far, u, 1.0)
+    count = 110 if u.dtype == torch.float64 else 16
+    rest = count / (torch.sqrt(v * v + 2.0 * count) + v)
+    for n in range(count, 0, -1):
+        rest = 0.5 * n / (v + rest)
+    near = torch.where(far, 1.0, u)
+    direct = 2.0 * near - 1.1283791670955126 / torch.special.erfcx(near)
+    return torch.where(far, -2.0 * rest, direct)
+""",
+)
+
 SPECIAL: dict[str, type[Special]] = {
     f.__name__: f
     for f in (
@@ -1444,5 +1487,7 @@ SPECIAL: dict[str, type[Special]] = {
         log1p_share_pull,
         signed_power,
         power_log,
+        log_erfcx,
+        erfcx_pull,
     )
 }

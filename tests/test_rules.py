@@ -6,6 +6,7 @@ The four tests run over the tables, so a new rule is covered by writing it.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from types import MappingProxyType
 
 import mpmath as mp
@@ -16,8 +17,8 @@ import torch
 from lossderiv.autograd import _helpers
 from lossderiv.codegen.printer import TorchPrinter, torch_text
 from lossderiv.domains import Category, Logits, Positive, Real
-from lossderiv.errors import SpellingError
-from lossderiv.rules import COMPUTING, READING
+from lossderiv.errors import DerivationError, SpellingError
+from lossderiv.rules import COMPUTING, READING, REJECTED
 from lossderiv.symbolic.derive import slope
 from lossderiv.symbolic.functions import spell_out
 from lossderiv.symbolic.probe import CLASS_COUNT, Formula
@@ -65,6 +66,9 @@ def domain_of(wild: sp.Expr):
     return Positive if wild.is_positive else Real
 
 
+Zero = replace(Real, typical=(0.0, *Real.typical))  # where corners are
+
+
 def context(*exprs: sp.Expr) -> Context:
     return Context(MappingProxyType({w: domain_of(w) for w in wildcards(*exprs)}), ())
 
@@ -94,6 +98,22 @@ def test_true_by_slopes_and_an_anchor(rule):
         prove(slope(find, wild, ()), slope(give, wild, ()), context(find))
     old, new = (Formula(side).at(rule.anchor) for side in (rule.find, rule.give))
     assert abs(old - new) <= mp.mpf(10) ** -50
+
+
+@pytest.mark.parametrize("claim", REJECTED, ids=lambda claim: claim.name)
+def test_a_rejected_identity_is_false_at_its_point(claim):
+    """Both sides have a value there, and the values differ; so the prover refuses the claim."""
+    old, new = (Formula(side).at(claim.point) for side in (claim.find, claim.give))
+    assert mp.isfinite(old)
+    assert abs(old - new) > 1e-3
+    everywhere = Context(
+        MappingProxyType(
+            {w: Zero if claim.point[w] == 0 else domain_of(w) for w in wildcards(claim.find)}
+        ),
+        (),
+    )
+    with pytest.raises(DerivationError, match="false"):
+        prove(claim.find, claim.give, everywhere)
 
 
 # Needed and enough -----------------------------------------------------------------------------

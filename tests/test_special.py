@@ -63,7 +63,7 @@ def at_digits(formula: Formula, point: tuple, digits: int):
     with mp.workdps(digits):
         try:
             value = formula._function(*[mp.mpf(u) for u in point[: len(formula.symbols)]])
-        except (ZeroDivisionError, ValueError):  # mpmath's words for a pole
+        except (ZeroDivisionError, ValueError, OverflowError):  # mpmath's words for a pole
             return None
         return value if mp.isfinite(value) and mp.im(value) == 0 else None
 

@@ -70,21 +70,21 @@ def prove(
 
 
 def _check_equal(before: sp.Expr, after: sp.Expr, step: Step) -> str:
-    """Equal wherever the left side is a finite number, at three probe points or more."""
+    """Equal wherever the left side is a finite real number, at three probe points or more."""
     left, right = Formula(before), Formula(after)
     for count in (6, 48):  # more where most points lie outside the support
         met = 0
         for point in indexed_points((before, after), step.context, count):
             a = left.at(point)
-            if not mp.isfinite(a):
-                continue  # such as log C(n, k) with k > n: the step claims nothing there
+            if not mp.isfinite(a) or mp.im(a) != 0:
+                continue  # such as log C(n, k) with k > n, or log(-1): nothing is claimed there
             met += 1
             b = right.at(point)
             if not _same(a, b):
                 raise _false(step, f"{mp.nstr(a, 12)} against {mp.nstr(b, 12)}", point)
         if met >= 3:
             return "proven" if _vanishes(before - after) else "checked"
-    raise _false(step, "its left side is finite at fewer than three probe points", {})
+    raise _false(step, "its left side is finite and real at fewer than three probe points", {})
 
 
 def _check_constant(before: sp.Expr, after: sp.Expr, step: Step) -> str:

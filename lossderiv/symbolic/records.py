@@ -171,6 +171,17 @@ class Context(_Picklable):
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """An identity that looks true and is not, and the point that kills it."""
+
+    name: str
+    find: sp.Expr
+    give: sp.Expr
+    because: str
+    point: Mapping[sp.Symbol, object]
+
+
+@dataclass(frozen=True)
 class Rule:
     """A stabilising identity as data, with its own evidence.
 
