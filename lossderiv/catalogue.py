@@ -23,6 +23,7 @@ from sympy import (
     pi,
     sqrt,
 )
+from sympy import beta as beta_function
 from sympy import gamma as gamma_function
 
 from lossderiv.domains import (
@@ -322,6 +323,27 @@ def logit_normal(x: Interior, mu: Real, sigma: Positive):
     """
     z = let("z", (logit(x) - mu) / sigma)
     return exp(-(z**2) / 2) / (sigma * sqrt(2 * pi) * x * (1 - x))
+
+
+@family(torch="Beta(alpha, beta)")
+def beta(x: Interior, alpha: Positive, beta: Positive):
+    """A share: how much of a whole goes to one of two parts.
+
+    Mean alpha/(alpha + beta), mode (alpha - 1)/(alpha + beta - 2) for both above 1. Source:
+    Johnson, Kotz and Balakrishnan (1995), chapter 25; scipy.stats.beta(alpha, beta).
+    """
+    return x ** (alpha - 1) * (1 - x) ** (beta - 1) / beta_function(alpha, beta)
+
+
+@family(torch="Beta(mu*phi, (1 - mu)*phi)")
+def beta_mean(x: Interior, mu: Unit, phi: Positive):
+    """The beta density of beta regression: a mean, and a precision that narrows it.
+
+    Mean mu, variance mu (1 - mu)/(1 + phi). Source: Ferrari and Cribari-Neto (2004), equation 4;
+    scipy.stats.beta(mu*phi, (1 - mu)*phi).
+    """
+    a, b = mu * phi, (1 - mu) * phi
+    return x ** (a - 1) * (1 - x) ** (b - 1) / beta_function(a, b)
 
 
 @family(torch="Kumaraswamy(a, b)")

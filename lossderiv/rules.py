@@ -17,6 +17,7 @@ from sympy import (
     Symbol,
     atanh,
     besseli,
+    beta,
     cos,
     cosh,
     exp,
@@ -36,12 +37,16 @@ from lossderiv.special import (
     cauchy_score,
     digamma,
     digamma_gap,
+    digamma_gap_pull,
+    digamma_pull,
     expm1,
     expm1_minus,
     exprel_inverse,
     exprel_mean,
     inside,
     inverse_expm1,
+    lbeta,
+    lbeta_stirling,
     lgamma,
     lgamma_stirling,
     log1mexp,
@@ -54,6 +59,7 @@ from lossderiv.special import (
     log_i0e,
     log_softplus,
     logistic,
+    logit,
     overdispersed_balance,
     overdispersed_deviance,
     overdispersed_pull,
@@ -67,6 +73,7 @@ from lossderiv.special import (
     scaled_expm1_minus,
     scaled_square_pull,
     share_deviance,
+    share_stirling,
     signed_power,
     softplus,
     softplus_pull,
@@ -93,6 +100,7 @@ from lossderiv.symbolic.vectors import (
 
 a, b, t, u, v = symbols("a b t u v", real=True)
 m, r, s = symbols("m r s", positive=True)
+share = Symbol("share", positive=True)  # inside (0, 1): beyond it log(1 - share) means nothing
 half = Rational(1, 2)
 k = Symbol("k", integer=True)
 c = Symbol("c", integer=True, nonnegative=True)
@@ -222,6 +230,24 @@ READING: tuple[Rule, ...] = (
         anchor={m: 3},
         witness={m: 40.0},
         spares=(log(m), gamma(m)),
+    ),
+    Rule(
+        "log of a beta function",
+        find=log(beta(m, r)),
+        give=lbeta(m, r),
+        because="the beta function underflows where both its arguments are large, its log does not",
+        anchor={m: 1, r: 2},
+        witness={m: 200.0, r: 300.0},
+        spares=(log(m), beta(m, r)),
+    ),
+    Rule(
+        "exponents that no parameter moves",
+        find=lbeta(m, r) - (m - 1) * log(share) - (r - 1) * log(1 - share),
+        give=lbeta(m, r) - m * log(share) - r * log(1 - share) + log(share - share**2),
+        because="the ones in the exponents make terms of the target alone",
+        anchor={m: 1, r: 2, share: HALF},
+        witness=None,
+        spares=(lbeta(m, r) - m * log(share) - r * log(1 - share), (m - 1) * log(share)),
     ),
     Rule(
         "log of one plus a square",
@@ -590,6 +616,80 @@ COMPUTING: tuple[Rule, ...] = (
         anchor={c: 2, u: 0, t: 0},
         witness={c: 1.0, u: -40.0, t: -1.0},
         spares=(overdispersed_pull(c, u, t), logistic(t) * rising_stirling_slope(c, softplus(t))),
+    ),
+    Rule(
+        "a beta density as a deviance",
+        find=lbeta(m, r) - m * log(share) - r * log(1 - share),
+        give=lbeta_stirling(m, r) + binomial_deviance(m, r, logit(share)),
+        because="for large parameters the log of the beta function cancels the rest: what remains "
+        "is a deviance, 0 where the mean is the target, and a Stirling correction",
+        anchor={m: 1, r: 2, share: HALF},
+        witness={m: 1e6, r: 1e6, share: 0.5},
+        spares=(lbeta(m, r), lbeta(m, r) - m * log(share), m * log(share) + r * log(1 - share)),
+    ),
+    Rule(
+        "slope of a beta density in its precision",
+        find=t * logistic(u) * digamma_gap(m * logistic(u), m * logistic(-u))
+        + t * logistic(-u) * digamma_gap(m * logistic(-u), m * logistic(u))
+        - t * logistic(u) * log(share)
+        - t * logistic(-u) * log(1 - share),
+        give=t
+        / m
+        * (
+            binomial_deviance(m * logistic(u), m * logistic(-u), logit(share))
+            + digamma_pull(m * logistic(u))
+            + digamma_pull(m * logistic(-u))
+            - digamma_pull(m)
+        ),
+        because="for a large precision four large terms cancel to a deviance and a half",
+        anchor={t: 1, u: 0, m: 2, share: HALF},
+        witness={t: 1e8, u: 0.0, m: 1e8, share: 0.5},
+        spares=(digamma_gap(m, r), t * logistic(u) * log(share)),
+    ),
+    Rule(
+        "slope of a beta density in its mean",
+        find=m * logistic(u) * logistic(-u) * digamma_gap(m * logistic(u), m * logistic(-u)),
+        give=logistic(-u) * digamma_gap_pull(m * logistic(u), m * logistic(-u)),
+        because="the digamma of a tiny parameter overflows while its product with it tends to -1",
+        anchor={u: 0, m: 2},
+        witness={u: -40.0, m: 2.0**-80},
+        spares=(digamma_gap(m, r), m * logistic(u) * digamma_gap(m, r)),
+    ),
+    Rule(
+        "slope of a beta density in its mean, mirrored",
+        find=m * logistic(u) * logistic(-u) * digamma_gap(m * logistic(-u), m * logistic(u)),
+        give=logistic(u) * digamma_gap_pull(m * logistic(-u), m * logistic(u)),
+        because="the digamma of a tiny parameter overflows while its product with it tends to -1",
+        anchor={u: 0, m: 2},
+        witness={u: 40.0, m: 2.0**-80},
+        spares=(digamma_gap(m, r), m * logistic(-u) * digamma_gap(m, r)),
+    ),
+    Rule(
+        "a beta density's correction by its mean",
+        find=lbeta_stirling(m * logistic(u), m * logistic(-u)),
+        give=share_stirling(u, m),
+        because="a tiny share of a tiny precision underflows while its log is a modest number",
+        anchor={u: 0, m: 2},
+        witness={u: -40.0, m: 2.0**-80},
+        spares=(lbeta_stirling(m, r), share_stirling(u, m)),
+    ),
+    Rule(
+        "log of a number less its square",
+        find=log(share - share**2),
+        give=log(share) + log1p(-share),
+        because="that is the number times one minus itself",
+        anchor={share: HALF},
+        witness=None,
+        spares=(log(share), log(share + share**2), log(share - share**3)),
+    ),
+    Rule(
+        "log of one minus a number",
+        find=log(1 - share),
+        give=log1p(-share),
+        because="a small number is lost beside the one",
+        anchor={share: HALF},
+        witness={share: 1e-9},
+        spares=(log(share), log(1 + share), log(2 - share)),
     ),
     Rule(
         "both shares of a slope",

@@ -79,6 +79,19 @@ def mode_kumaraswamy(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(peaked, inside, end)
 
 
+def mode_beta(a: Tensor, b: Tensor) -> Tensor:
+    """``(a - 1)/(a + b - 2)`` for a and b above 1, the likelier end for one of them below."""
+    peaked = (a > 1) & (b > 1)
+    k, n = torch.where(peaked, a, 2.0), torch.where(peaked, b, 2.0)
+    return torch.where(peaked, (k - 1) / (k + n - 2), torch.where(a > b, 1.0, 0.0))
+
+
+def draw_beta(a: Tensor, b: Tensor, generator) -> Tensor:
+    """The share of one of two gamma numbers in their sum."""
+    one, other = gammas(a + 0 * b, generator), gammas(b + 0 * a, generator)
+    return one / (one + other)
+
+
 def draw_laplace(mu: Tensor, b: Tensor, generator) -> Tensor:
     """Inverse CDF: ``mu - b sign(v) log(1 - 2|v|)`` with v uniform on (-1/2, 1/2)."""
     v = uniform(mu + b, generator) - 0.5
@@ -312,6 +325,16 @@ SUMMARIES: dict[str, Summary] = {
         sample=lambda mu, sigma, generator: torch.sigmoid(
             mu + sigma * gauss(mu + sigma, generator)
         ),
+    ),
+    "beta": Summary(
+        mean=lambda alpha, beta: alpha / (alpha + beta),
+        mode=mode_beta,
+        sample=lambda alpha, beta, generator: draw_beta(alpha, beta, generator),
+    ),
+    "beta_mean": Summary(
+        mean=lambda mu, phi: mu + 0 * phi,
+        mode=lambda mu, phi: mode_beta(mu * phi, (1 - mu) * phi),
+        sample=lambda mu, phi, generator: draw_beta(mu * phi, (1 - mu) * phi, generator),
     ),
     "kumaraswamy": Summary(
         mean=mean_kumaraswamy,

@@ -715,6 +715,64 @@ def lbeta(a, b):
 """,
 )
 
+lbeta_stirling = make_special(
+    "lbeta_stirling",
+    meaning=lambda a, b: (
+        sp.loggamma(a)
+        + sp.loggamma(b)
+        - sp.loggamma(a + b)
+        + a * sp.log((a + b) / a)
+        + b * sp.log((a + b) / b)
+    ),
+    slopes=(None, None),
+    spelling="""
+def lbeta_stirling(a, b):
+    # log B(a, b) less what Stirling's formula has in the exponents (DLMF 5.12.1 with 5.11.1)
+    rest = binet(b) - binet(a + b) + binet(a)
+    return 0.9189385332046727 + 0.5 * torch.log(1.0 / a + 1.0 / b) + rest
+""",
+)
+
+share_stirling = make_special(
+    "share_stirling",
+    meaning=lambda u, k: lbeta_stirling(k / (1 + sp.exp(-u)), k / (1 + sp.exp(u))),
+    slopes=(None, None),
+    spelling="""
+def share_stirling(u, k):
+    # lbeta_stirling(k s, k (1 - s)) at the logit u of s; 1/(k s (1 - s)) for tiny k, whose
+    # product with a tiny share would underflow
+    tiny = k < torch.finfo(k.dtype).eps ** 1.5
+    m = torch.where(tiny, 1.0, k)
+    some = lbeta_stirling(m * torch.sigmoid(u), m * torch.sigmoid(-u))
+    return torch.where(tiny, softplus(u) + softplus(-u) - torch.log(k), some)
+""",
+)
+
+digamma_pull = make_special(
+    "digamma_pull",
+    meaning=lambda k: k * (sp.digamma(k) - sp.log(k)),
+    slopes=(None,),
+    spelling="""
+def digamma_pull(k):
+    # k (psi(k) - log k), from -1 at 0, where psi overflows, up to -1/2
+    m = torch.where(k < 1e-30, 1e-30, k)
+    return m * digamma_less_log(m)
+""",
+)
+
+digamma_gap_pull = make_special(
+    "digamma_gap_pull",
+    meaning=lambda a, b: a * (sp.digamma(a) - sp.digamma(a + b)),
+    slopes=(None, None),
+    spelling="""
+def digamma_gap_pull(a, b):
+    # a (psi(a) - psi(a + b)), -b/(a + b) for tiny a and b, where psi overflows
+    c = a + b
+    rest = a * (digamma_gap(a + 1.0, b))
+    return rest - torch.where(c > 0, b / torch.where(c > 0, c, 1.0), 0.0)
+""",
+)
+
 digamma_gap = make_special(
     "digamma_gap",
     meaning=lambda a, b: sp.digamma(a) - sp.digamma(a + b),
@@ -1450,6 +1508,10 @@ SPECIAL: dict[str, type[Special]] = {
         student_constant,
         student_constant_slope,
         lbeta,
+        lbeta_stirling,
+        share_stirling,
+        digamma_pull,
+        digamma_gap_pull,
         digamma_gap,
         trigamma_gap,
         rising_log,

@@ -54,7 +54,10 @@ class Formula:
         if not self.is_vector:
             plain = spell_out(self.expr).doit()
             self.symbols = sorted(plain.free_symbols, key=str)
-            self._function = sp.lambdify(self.symbols, plain, [OURS, "mpmath"])
+            # other names, because a parameter called beta may stand beside the beta function
+            names = [sp.Symbol(f"argument{k}") for k in range(len(self.symbols))]
+            renamed = plain.xreplace(dict(zip(self.symbols, names, strict=True)))
+            self._function = sp.lambdify(names, renamed, [OURS, "mpmath"])
 
     def at(self, point: Point) -> mp.mpf:
         """The value at ``point``, doubling the precision until two runs agree to 60 digits."""
