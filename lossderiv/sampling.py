@@ -328,7 +328,7 @@ SUMMARIES: dict[str, Summary] = {
     ),
     "beta": Summary(
         mean=lambda alpha, beta: alpha / (alpha + beta),
-        mode=mode_beta,
+        mode=lambda alpha, beta: mode_beta(alpha, beta),
         sample=lambda alpha, beta, generator: draw_beta(alpha, beta, generator),
     ),
     "beta_mean": Summary(

@@ -16,6 +16,7 @@ from lossderiv.symbolic.vectors import CLASSES
 
 TOLERANCE = 1e-6
 PROBES = 3
+SPIKE = 80  # digits that show how much of a density lies in a spike at an open end
 CHUNK = 64  # terms of an infinite sum are added in chunks until one adds nothing
 
 
@@ -66,7 +67,11 @@ def _total(density: Density, point: Mapping[sp.Expr, object]) -> mp.mpf:
         if data.integer:
             return _sum(p, data.low, data.high)
         special = [*point.values(), *_edges(density, point)]
-        return _integral(p, data.low, data.high, special)
+        total = _integral(p, data.low, data.high, special)
+    if abs(total - 1) > TOLERANCE and (data.open_low or data.open_high):
+        with mp.workdps(SPIKE):
+            return _integral(p, data.low, data.high, special)
+    return total
 
 
 def _edges(density: Density, point: Mapping[sp.Expr, object]) -> list[float]:
