@@ -64,6 +64,12 @@ def mode_weibull(scale: Tensor, concentration: Tensor) -> Tensor:
     return torch.where(concentration > 1, above, torch.zeros_like(above))
 
 
+def end_of_unit(upper: Tensor, like: Tensor) -> Tensor:
+    """The number next to 1 where ``upper`` holds, next to 0 elsewhere: the ends lie outside."""
+    info = torch.finfo(like.dtype)
+    return torch.where(upper, torch.full_like(like, 1 - info.eps / 2), info.tiny)
+
+
 def mean_kumaraswamy(a: Tensor, b: Tensor) -> Tensor:
     """``b B(1 + 1/a, b)``, by log-gammas."""
     k = 1 + 1 / a
@@ -75,15 +81,14 @@ def mode_kumaraswamy(a: Tensor, b: Tensor) -> Tensor:
     peaked = (a > 1) & (b > 1)
     k, n = torch.where(peaked, a, 2.0), torch.where(peaked, b, 2.0)
     inside = ((k - 1) / (k * n - 1)) ** (1 / k)
-    end = torch.where((a >= 1) & (b < 1), 1.0, 0.0)
-    return torch.where(peaked, inside, end)
+    return torch.where(peaked, inside, end_of_unit((a >= 1) & (b < 1), a))
 
 
 def mode_beta(a: Tensor, b: Tensor) -> Tensor:
     """``(a - 1)/(a + b - 2)`` for a and b above 1, the likelier end for one of them below."""
     peaked = (a > 1) & (b > 1)
     k, n = torch.where(peaked, a, 2.0), torch.where(peaked, b, 2.0)
-    return torch.where(peaked, (k - 1) / (k + n - 2), torch.where(a > b, 1.0, 0.0))
+    return torch.where(peaked, (k - 1) / (k + n - 2), end_of_unit(a > b, a))
 
 
 def draw_beta(a: Tensor, b: Tensor, generator) -> Tensor:
