@@ -1,272 +1,249 @@
-"""Families that are one another, families that become one another, and what each loss estimates.
+"""Families that are others in disguise, or become others in a limit: values and gradients.
 
-A relation says: the exact negative log-likelihoods agree when the raw outputs and the target of the
-first family are carried over to the second. A limit says that the gap closes in proportion to a
-number ``t`` that goes to 0, and that nothing breaks on the way: value and gradient, in float32.
+``EXACT`` relations hold for every input, and are proven at 60 digits. ``LIMITS`` are reached along
+a sequence of parameters: the distance to the limit shrinks at the rate that theory promises, until
+only rounding is left, and stays there. Both are tables: a relation is a row.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from math import log
 
+import mpmath as mp
 import pytest
+import sympy as sp
 import torch
-from drawing import density, given, inputs
+from drawing import density
+from torch.nn.functional import softplus
 
 import lossderiv as ld
-from lossderiv.special import inside
-
-LOG_2 = math.log(2)
-
-
-def same(*outputs):
-    return outputs
-
-
-def no_offset(x):
-    return 0 * x
+from lossderiv.symbolic.probe import Formula, points
+from lossderiv.symbolic.records import Derivation
 
 
 @dataclass(frozen=True)
-class Relation:
-    """``first(eta, x) == second(outputs(eta), target(x)) + offset(x)``."""
+class Exact:
+    """``special`` with ``given`` is ``plain``; ``outputs`` gives the outputs of the first as
+    formulas in those of the second, where they are not the same in the same order."""
 
-    first: str
-    second: str
-    given: Mapping[str, object] = field(default_factory=dict)
-    given_second: Mapping[str, object] = field(default_factory=dict)
-    outputs: Callable = same
-    target: Callable = lambda x: x
-    offset: Callable = no_offset
+    special: str
+    given: Mapping[str, float]
+    plain: str
+    outputs: Callable[..., tuple] = lambda *eta: eta
+    plain_given: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        values = ", ".join(f"{k}={v}" for k, v in self.given.items())
-        return f"{self.first}({values}) is {self.second}"
+        numbers = ", ".join(f"{name}={value}" for name, value in self.given.items())
+        return f"{self.special}({numbers}) = {self.plain}"
 
 
-RELATIONS = (
-    Relation("gamma", "exponential", {"concentration": 1}),
-    Relation("weibull", "exponential", {"concentration": 1}, outputs=lambda s: (-s,)),
-    Relation("student_t", "cauchy", {"nu": 1}),
-    Relation("generalized_normal", "laplace", {"beta": 1}),
-    Relation(
-        "generalized_normal", "normal", {"beta": 2}, outputs=lambda mu, a: (mu, a - LOG_2 / 2)
-    ),
-    Relation("asymmetric_laplace", "laplace", {"tau": 0.5}, outputs=lambda mu, b: (mu, b + LOG_2)),
-    Relation("binomial", "bernoulli", {"n": 1}),
-    Relation("gumbel", "gumbel_min", outputs=lambda mu, b: (-mu, b), target=torch.neg),
-    Relation("log_normal", "normal", target=torch.log, offset=torch.log),
-    Relation(
-        "logit_normal",
-        "normal",
-        target=torch.logit,
-        offset=lambda x: torch.log(x) + torch.log1p(-x),
-    ),
-    Relation("inverse_gamma", "gamma", target=torch.reciprocal, offset=lambda x: 2 * torch.log(x)),
-    Relation(
-        "half_normal",
-        "normal",
-        given_second={"mu": 0},
-        offset=lambda x: torch.full_like(x, -LOG_2),
-    ),
-    Relation(
-        "half_cauchy",
-        "cauchy",
-        given_second={"mu": 0},
-        offset=lambda x: torch.full_like(x, -LOG_2),
-    ),
-    Relation("pareto", "exponential", {"scale": 1}, target=torch.log, offset=torch.log),
+EXACT = (
+    Exact("negative_binomial", {"alpha": 1}, "geometric", lambda eta: (-eta,)),
+    Exact("negative_binomial_logits", {"r": 1}, "geometric", lambda eta: (-eta,)),
+    Exact("kumaraswamy", {"a": 1}, "beta", plain_given={"alpha": 1}),
+    Exact("kumaraswamy", {"b": 1}, "beta", plain_given={"beta": 1}),
+    Exact("binomial", {"n": 1}, "bernoulli"),
 )
+
+
+@cache
+def derived(family: str, given: tuple[tuple[str, float], ...]) -> Derivation:
+    return ld.derive(family, **dict(given))
+
+
+def exact_nll(d: Derivation) -> sp.Expr:
+    """The whole negative log-likelihood in the raw outputs, constants kept."""
+    return d.scale * d.loss + d.dropped
+
+
+@pytest.mark.parametrize("relation", EXACT, ids=str)
+def test_the_same_loss_and_gradient_at_60_digits(relation):
+    one = derived(relation.special, tuple(relation.given.items()))
+    other = derived(relation.plain, tuple(relation.plain_given.items()))
+    theirs = [other.symbols[name] for name in other.outputs]
+    ours = [one.symbols[name] for name in one.outputs]
+    put = dict(zip(ours, relation.outputs(*theirs), strict=True))
+    put[one.density.variable] = other.density.variable
+    left = Formula(exact_nll(one).xreplace(put))
+    right = Formula(exact_nll(other))
+    slopes = {
+        eta: sum(
+            one.gradient[name].xreplace(put) * put[symbol].diff(eta)
+            for name, symbol in one.symbols.items()
+        )
+        for eta in theirs
+    }
+    met = 0
+    for point in points(other.context):
+        if not (other.density.data.contains(point[other.density.variable])):
+            continue
+        met += 1
+        assert close(left.at(point), right.at(point)), point
+        for name, eta in other.symbols.items():
+            found, expected = (
+                Formula(slopes[eta]).at(point),
+                Formula(other.gradient[name]).at(point),
+            )
+            assert close(found, expected), (name, point)
+    assert met >= 6
+
+
+def close(a, b) -> bool:
+    return abs(a - b) <= mp.mpf(10) ** -50 * max(1, abs(b))
+
+
+def test_a_false_relation_is_found():
+    with pytest.raises(AssertionError):
+        test_the_same_loss_and_gradient_at_60_digits(
+            Exact("negative_binomial", {"alpha": 2}, "geometric", lambda eta: (-eta,))
+        )
+
+
+# Limits ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Limit:
-    """``first(given(t)) -> second`` as ``t -> 0``, the gap in proportion to ``t``."""
+    """``special`` becomes ``plain`` as ``t`` goes to 0.
 
-    first: str
-    second: str
-    given: Callable[[float], Mapping[str, object]]
-    outputs: Callable = same
-    given_second: Callable[[float], Mapping[str, object]] = lambda t: {}
-    smallest: float = 1e-12
+    ``at(t, eta)`` gives the outputs of the first at the outputs ``eta`` of the second, ``given(t)``
+    the values of its given parameters; ``etas`` and ``targets`` are outputs and targets of the
+    second where the two are compared. They differ by at most ``reach * t``, relative to 1, in
+    value and gradient, and by rounding, which is ``worse(t)`` where the limit zooms in on a point.
+    ``target`` takes the second's targets to the first's, ``offset`` is what that adds to the value.
+    """
+
+    special: str
+    plain: str
+    at: Callable[[float, tuple], tuple]
+    etas: tuple[tuple[float, ...], ...]
+    targets: tuple[float, ...]
+    reach: float
+    given: Callable[[float], Mapping[str, float]] = lambda t: {}
+    plain_given: Mapping[str, float] = field(default_factory=dict)
+    target: Callable[[float, torch.Tensor], torch.Tensor] = lambda t, x: x
+    offset: Callable[[float], float] = lambda t: 0.0
+    worse: Callable[[float], float] = lambda t: 1.0
+    smallest: float = 2.0**-64  # t goes from 2^-7 down, a power of 2 so that targets stay exact
 
     def __str__(self) -> str:
-        return f"{self.first} becomes {self.second}"
+        return f"{self.special} -> {self.plain}"
+
+
+def near_the_middle(t: float, mu, eta):
+    """Logit and log-precision of a beta density with mean 1/2 + t mu and width t exp(eta)."""
+    shift = t * mu
+    return 2 * torch.atanh(2 * shift), torch.log(
+        (0.25 - shift**2) * torch.exp(-2 * eta) - t**2
+    ) - 2 * log(t)
+
+
+def two_shapes(logit, log_precision):
+    return log_precision - softplus(-logit), log_precision - softplus(logit)
 
 
 LIMITS = (
-    Limit("student_t", "normal", lambda t: {"nu": 1 / t}),
-    Limit("generalized_pareto", "exponential", lambda t: {"xi": t}, outputs=lambda s: (-s,)),
-    Limit("generalized_pareto", "exponential", lambda t: {"xi": -t}, outputs=lambda s: (-s,)),
     Limit(
-        "von_mises",
+        "binomial",
+        "poisson",
+        # p = rate/n as a logit, log rate - log n - log(1 - rate/n)
+        at=lambda t, eta: (eta[0] + log(t) - torch.log1p(-t * torch.exp(eta[0])),),
+        given=lambda t: {"n": round(1 / t)},
+        etas=((0.0,), (1.2,), (-2.0,)),
+        targets=(0.0, 1.0, 4.0),
+        reach=40.0,
+        smallest=2.0**-20,
+    ),
+    Limit(
+        "negative_binomial",
+        "poisson",
+        at=lambda t, eta: (eta[0], torch.full_like(eta[0], log(t))),
+        etas=((0.0,), (3.2,), (-2.0,)),
+        targets=(0.0, 1.0, 25.0),
+        reach=400.0,
+    ),
+    Limit(
+        "negative_binomial_logits",
+        "poisson",
+        at=lambda t, eta: (torch.full_like(eta[0], -log(t)), eta[0] + log(t)),
+        etas=((0.0,), (3.2,), (-2.0,)),
+        targets=(0.0, 1.0, 25.0),
+        reach=1e3,
+    ),
+    Limit(
+        "beta_mean",
         "normal",
-        lambda t: {"kappa": 1 / t},
-        given_second=lambda t: {"sigma": math.sqrt(t)},
+        at=lambda t, eta: near_the_middle(t, *eta),
+        etas=((0.0, 0.0), (0.5, 0.7), (-1.0, -0.4)),
+        targets=(0.0, 1.25, -0.75),
+        reach=30.0,
+        target=lambda t, x: 0.5 + t * x,
+        offset=log,
+        worse=lambda t: 1 / t,
+        smallest=2.0**-13,
+    ),
+    Limit(
+        "beta",
+        "normal",
+        at=lambda t, eta: two_shapes(*near_the_middle(t, *eta)),
+        etas=((0.0, 0.0), (0.5, 0.7), (-1.0, -0.4)),
+        targets=(0.0, 1.25, -0.75),
+        reach=30.0,
+        target=lambda t, x: 0.5 + t * x,
+        offset=log,
+        worse=lambda t: 1 / t**2,  # the width is a difference of two shapes, both rounded
+        smallest=2.0**-13,
     ),
 )
 
 
-def value_and_slopes(loss: ld.Loss, outputs: Callable, x, raw):
-    raw = tuple(o.clone().requires_grad_() for o in raw)
-    value = loss(outputs(*raw), x)
-    return value.detach(), torch.autograd.grad(value.sum(), raw)
-
-
-def exact(family: str, given: Mapping[str, object]) -> ld.Loss:
-    return ld.loss(family, reduction="none", constants="keep", **given)
-
-
-FIXED = [
-    (family, name)
-    for family in ld.families()
-    for name, domain in density(family).parameters.items()
-    if domain.link is not None and domain.shape == "scalar"
-    if sum(d.link is not None for d in density(family).parameters.values()) > 1
-]
-
-
-@pytest.mark.parametrize(("family", "name"), FIXED, ids=str)
-def test_a_given_parameter_is_one_that_is_always_put_out(family, name):
-    """Value and the other slopes, in both tiers; 2.3 is no number that a formula could hide."""
-    learned = exact(family, given(family))
-    raw, x = inputs(learned.derivation, (30,))
-    domain = density(family).parameters[name]
-    value = {"Unit": 0.23, "Positive": 2.3}.get(domain.name, -0.23)
-    eta = {"logistic": torch.logit, "exp": torch.log}.get(domain.link.name, lambda v: v)
-    k = learned.outputs.index(f"eta_{name}")
-    raw = [*raw[:k], torch.full_like(x, 1) * eta(torch.tensor(value, dtype=x.dtype)), *raw[k + 1 :]]
-    if learned.derivation.density.formula.has(inside):
-        x = learned.sample(tuple(raw), generator=torch.Generator().manual_seed(1))
-    expected = value_and_slopes(learned, same, x, raw)
-    rest = [o for i, o in enumerate(raw) if i != k]
-    slopes = [g for i, g in enumerate(expected[1]) if i != k]
-    fixed = exact(family, {**given(family), name: value})
-    for found in (
-        value_and_slopes(fixed, same, x, rest),
-        (fixed._program.value(*rest, x)[0], fixed._program.gradient(*rest, x)),
+def compared(limit: Limit, t: float, dtype: torch.dtype):
+    """Value and slopes of both sides, as columns: slopes by the plain family's outputs."""
+    grid = [(eta, x) for eta in limit.etas for x in limit.targets]
+    plain_eta = tuple(
+        torch.tensor([eta[k] for eta, _ in grid], dtype=dtype).requires_grad_()
+        for k in range(len(limit.etas[0]))
+    )
+    x = torch.tensor([x for _, x in grid], dtype=dtype)
+    keep = {"reduction": "none", "constants": "keep", "validate": False}
+    one = ld.loss(limit.special, **keep, **limit.given(t))
+    other = ld.loss(limit.plain, **keep, **limit.plain_given)
+    columns = []
+    for value in (
+        one(limit.at(t, plain_eta), limit.target(t, x)) - limit.offset(t),
+        other(plain_eta, x),
     ):
-        torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-11)
-        torch.testing.assert_close(list(found[1]), slopes, rtol=1e-11, atol=1e-11)
+        slopes = torch.autograd.grad(value.sum(), plain_eta)
+        columns.append(torch.stack((value.detach(), *slopes)).double())
+    return columns
 
 
-@pytest.mark.parametrize("relation", RELATIONS, ids=str)
-def test_one_family_is_another(relation):
-    first = exact(relation.first, relation.given)
-    second = exact(relation.second, relation.given_second)
-    raw, x = inputs(first.derivation, (50,))
-    ours = value_and_slopes(first, same, x, raw)
-    theirs = value_and_slopes(second, relation.outputs, relation.target(x), raw)
-    torch.testing.assert_close(ours[0], theirs[0] + relation.offset(x), rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-11, atol=1e-11)
-
-
-def gaps(limit: Limit, t: float, dtype: torch.dtype) -> list[float]:
-    """Value and slopes: the largest difference from the limit, where its size is about 1."""
-    first, second = exact(limit.first, limit.given(t)), exact(limit.second, limit.given_second(t))
-    raw, x = inputs(first.derivation, (50,))
-    if limit.first == "von_mises":  # an angle of a few widths, where float32 can tell it from 0
-        raw, x = (0 * raw[0],), math.sqrt(t) * (x - x.mean())
-    raw, x = tuple(o.to(dtype) for o in raw), x.to(dtype)
-    ours = value_and_slopes(first, same, x, raw)
-    theirs = value_and_slopes(second, limit.outputs, x, raw)
-    pairs = [(ours[0], theirs[0]), *zip(ours[1], theirs[1], strict=True)]
-    return [float(((a - b).abs() / (1 + b.abs())).max()) for a, b in pairs]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("limit", LIMITS, ids=str)
+def test_accurate_up_to_the_limit(limit, dtype):
+    """At every t the distance is what theory allows and a few roundings, value and gradient."""
+    t, tried, eps = 2.0**-7, 0, torch.finfo(dtype).eps
+    while t >= limit.smallest:
+        found, expected = compared(limit, t, dtype)
+        size = 1 + expected.abs().amax(0)
+        off = ((found - expected).abs() / size).max().item()
+        rounding = (16 + 4 * abs(log(t))) * eps * limit.worse(t)  # log t is an output, and rounded
+        assert off <= limit.reach * t + rounding, f"t = {t}: {off}"
+        t, tried = t / 8, tried + 1
+    assert tried >= 3
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
-def test_one_family_becomes_another(limit):
-    """In float64 the gap falls with t; in float32 it falls to the rounding of the input."""
-    start = 1e-3
-    first = gaps(limit, start, torch.float64)
-    assert max(first) > 1e-7, "nothing to close"
-    t = start
-    while t > limit.smallest:
-        t /= 100
-        for wide, at_start in zip(gaps(limit, t, torch.float64), first, strict=True):
-            assert wide <= 4 * at_start * t / start + 1e-9, t
-        for narrow, at_start in zip(gaps(limit, t, torch.float32), first, strict=True):
-            assert narrow <= 4 * at_start * t / start + 1e-4, t
+def test_the_limit_is_approached_not_met(limit):
+    """Far from the limit the two differ: the test above compares two things."""
+    found, expected = compared(limit, 2.0**-4, torch.float64)
+    assert (found - expected).abs().max() > 1e-3
 
 
-def test_a_continuous_bernoulli_becomes_uniform():
-    """At a logit of 0 grey is anything between black and white: 0 nats, with a slope of 1/2 - x."""
-    loss = ld.loss("continuous_bernoulli", reduction="none", constants="keep")
-    x = torch.linspace(0, 1, 9)
-    for size in (1e-2, 1e-4, 1e-6, 1e-8, 1e-20, 0.0):
-        for eta in (size, -size):
-            raw = torch.full_like(x, eta, requires_grad=True)
-            value = loss(raw, x)
-            (slope,) = torch.autograd.grad(value.sum(), raw)
-            assert (value.abs() <= 0.6 * size).all()
-            assert ((slope - (0.5 - x)).abs() <= size / 11 + 2e-7).all()
-
-
-# What a loss estimates ---------------------------------------------------------------------------
-
-
-def sample_of(family: str) -> torch.Tensor:
-    """An odd number of unlike data in the family's support."""
-    loss = ld.loss(family, **GIVEN.get(family, {}))
-    generator = torch.Generator().manual_seed(4)
-    raw = tuple(torch.full((101,), 0.3, dtype=torch.float64) for _ in loss.outputs)
-    return loss.sample(raw, generator=generator)
-
-
-GIVEN = {
-    "normal": {"sigma": 2},
-    "laplace": {"b": 3},
-    "asymmetric_laplace": {"tau": 0.75, "b": 1},
-    "log_normal": {"sigma": 1},
-    "logit_normal": {"sigma": 1},
-    "binomial": {"n": 10},
-    "gamma": {"concentration": 2.5},
-    "inverse_gamma": {"concentration": 2.5},
-    "inverse_gaussian": {"lam": 1},
-    "pareto": {"scale": 1},
-    "weibull": {"concentration": 2},
-    "von_mises": {"kappa": 1},
-    "generalized_normal": {"alpha": 1, "beta": 2},
-}
-THEORY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    # the constant output that minimises the loss over a sample, by the textbook
-    "normal": torch.mean,
-    "generalized_normal": torch.mean,
-    "laplace": torch.median,
-    "asymmetric_laplace": lambda x: torch.quantile(x, 0.75),
-    "bernoulli": lambda x: torch.logit(x.mean()),
-    "binomial": lambda x: torch.logit(x.mean() / 10),
-    "geometric": lambda x: -torch.log(x.mean()),
-    "poisson": lambda x: torch.log(x.mean()),
-    "exponential": lambda x: -torch.log(x.mean()),
-    "half_normal": lambda x: torch.log((x**2).mean()) / 2,
-    "log_normal": lambda x: torch.log(x).mean(),
-    "logit_normal": lambda x: torch.logit(x).mean(),
-    "gamma": lambda x: math.log(2.5) - torch.log(x.mean()),
-    "inverse_gamma": lambda x: math.log(2.5) - torch.log((1 / x).mean()),
-    "inverse_gaussian": lambda x: torch.log(x.mean()),
-    "pareto": lambda x: -torch.log(torch.log(x).mean()),
-    "weibull": lambda x: torch.log((x**2).mean()) / 2,
-    "von_mises": lambda x: torch.atan2(torch.sin(x).mean(), torch.cos(x).mean()),
-}
-
-
-@pytest.mark.parametrize("family", THEORY)
-def test_the_minimiser_is_the_one_that_theory_promises(family):
-    """The mean slope over the sample changes its sign there, from minus to plus."""
-    x = sample_of(family)
-    loss = ld.loss(family, **GIVEN.get(family, {}))
-    best = THEORY[family](x)
-
-    def at(eta: float) -> tuple[float, float]:
-        raw = torch.tensor(eta, dtype=torch.float64, requires_grad=True)
-        value = loss(raw.expand(101), x)
-        return value.item(), torch.autograd.grad(value, raw)[0].item()
-
-    lowest = at(float(best))[0]
-    for step in (1e-4, 1e-2):
-        below, above = at(float(best) - step), at(float(best) + step)
-        assert below[1] < 0 < above[1]
-        assert lowest < min(below[0], above[0])
+def test_every_relation_names_families():
+    for relation in (*EXACT, *LIMITS):
+        assert density(relation.special).name == relation.special
+        assert density(relation.plain).name == relation.plain
