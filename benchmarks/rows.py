@@ -473,7 +473,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "ordered_logistic",
-        (real("eta"),),
+        (real("mu"),),
         textbook.ordered_logistic,
         draws.level(len(CUTPOINTS) + 1),
         fixed={"cutpoints": CUTPOINTS},
@@ -526,12 +526,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "multivariate_normal_diagonal",
-        (location("mu", 3), log_of("diag", 3)),
-        lambda mu, diag, x: textbook.independent_normal(mu, diag, x),
+        (location("mu", 3), log_of("sigma", 3)),
+        textbook.independent_normal,
         draws.vector(3, full=False),
         target=CONTINUOUS_REAL,
         target_width=3,
-        scale=lambda mu, diag: diag,
+        scale=lambda mu, sigma: sigma,
         twin=lambda mu, logs: D.Independent(
             D.Normal(mu, logs.exp(), validate_args=False), 1, validate_args=False
         ),

@@ -227,11 +227,11 @@ def skellam(rate1, rate2, x):
     return rate1 + rate2 - (log(rate1) - log(rate2)) * x / 2 - bessel
 
 
-def ordered_logistic(eta, x, cutpoints):
-    """McCullagh (1980): P(x <= k) = logistic(c_k - eta)."""
+def ordered_logistic(mu, x, cutpoints):
+    """McCullagh (1980): P(x <= k) = logistic(c_k - mu)."""
     k, last = int(x), len(cutpoints)
-    below = sigmoid(mpf(cutpoints[k - 1]) - eta) if k > 0 else 0
-    up_to = sigmoid(mpf(cutpoints[k]) - eta) if k < last else 1
+    below = sigmoid(mpf(cutpoints[k - 1]) - mu) if k > 0 else 0
+    up_to = sigmoid(mpf(cutpoints[k]) - mu) if k < last else 1
     return -log(up_to - below)
 
 
@@ -268,5 +268,5 @@ def multivariate_normal(mu, diagonal, off, x):
     return sum(t**2 for t in z) / 2 + sum(log(s) for s in diagonal) + constant
 
 
-def independent_normal(mu, diagonal, x):
-    return sum(normal(m, s, t) for m, s, t in zip(mu, diagonal, x, strict=True))
+def independent_normal(mu, sigma, x):
+    return sum(normal(m, s, t) for m, s, t in zip(mu, sigma, x, strict=True))

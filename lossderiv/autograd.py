@@ -23,6 +23,8 @@ from lossderiv.symbolic.derive import slope
 from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Derivation
 from lossderiv.symbolic.stabilise import stabilise
+from lossderiv.symbolic.triangular import MATRIX
+from lossderiv.symbolic.vectors import ENTRY
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -34,7 +36,7 @@ def torch_function(
 
     ``inspect.getsource`` of the result shows its code.
     """
-    printer = TorchPrinter(like=arguments[0])
+    printer = TorchPrinter(arguments[-1], like=arguments[0])
     assignments, results = share(exprs, where)
     # Text first, because a name must be known to be curved before a sum that uses it is ordered.
     written = [printer.assign(s, e).split(" = ", 1) for s, e in assignments]
@@ -152,7 +154,7 @@ class _Smooth(torch.autograd.Function):
 
 
 class _SmoothVector(torch.autograd.Function):
-    """A loss over classes under torch's transforms: its own gradient, further ones by torch."""
+    """A loss of vectors under torch's transforms: its own gradient, further ones by torch."""
 
     generate_vmap_rule = True
 
@@ -170,12 +172,18 @@ class _SmoothVector(torch.autograd.Function):
     def backward(ctx, grad: torch.Tensor):
         x, *outputs = ctx.saved_tensors
         slopes = ctx.program.gradient(*outputs, x)
-        return (None, None, *(grad[..., None] * g for g in slopes))
+        in_x = None
+        if ctx.needs_input_grad[1]:
+            in_x = grad[..., None] * ctx.program.in_target(*outputs, x)[0]
+        return (None, in_x, *(grad[..., None] * g for g in slopes))
 
     @staticmethod
-    def jvp(ctx, _, __, *tangents: torch.Tensor | None) -> torch.Tensor:
+    def jvp(ctx, _, along_x, *tangents: torch.Tensor | None) -> torch.Tensor:
         x, *outputs = ctx.saved_tensors
         slopes = ctx.program.gradient(*outputs, x)
+        if along_x is not None:
+            slopes += ctx.program.in_target(*outputs, x)
+            tangents += (along_x,)
         parts = [(t * g).sum(-1) for t, g in zip(tangents, slopes, strict=True) if t is not None]
         return sum(parts[1:], parts[0])
 
@@ -195,6 +203,7 @@ class Program:
         self.slopes = tuple(by * g for g in d.gradient_kernel.values())
         self.inputs = [*derivation.outputs, str(derivation.density.variable)]
         self.is_vector = any(isinstance(o, sp.IndexedBase) for o in derivation.context.outputs)
+        self.takes_vectors = derivation.density.data.is_vector
 
     @cached_property
     def node(self) -> Node:
@@ -217,6 +226,15 @@ class Program:
     def gradient(self) -> Callable[..., Tensors]:
         """``(*outputs, x) -> slopes``."""
         return torch_function(self.inputs, self.slopes, self.derivation.where)
+
+    @cached_property
+    def in_target(self) -> Callable[..., Tensors]:
+        """``(*outputs, x) -> (slope in a target that is a vector,)``."""
+        d = self.derivation
+        raw = slope(self.root, d.density.variable[ENTRY], d.where)
+        steps = stabilise(raw, (*d.reading, *d.computing), d.context, d.where)
+        expr = steps[-1].after if steps else raw
+        return torch_function(self.inputs, (expr,), d.where)
 
     @cached_property
     def each(self) -> Callable[..., Tensors]:
@@ -279,6 +297,11 @@ def special_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     u = sp.Symbol("u", real=True)
     printer.doprint(SPECIAL[name](u))
     return _helpers(printer.used)[name]
+
+
+def triangular_matrix(diagonal: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """The lower-triangular matrix of a diagonal and the entries below it, row by row."""
+    return _helpers({"triangular": MATRIX})["triangular"](diagonal, lower)
 
 
 def inverse_links() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 from sympy import (
     Abs,
+    Product,
     Rational,
+    Sum,
     atanh,
     besseli,
     cos,
@@ -28,22 +30,32 @@ from sympy import gamma as gamma_function
 
 from lossderiv.domains import (
     Angle,
+    Below,
     Binary,
     Category,
     Count,
+    Counts,
     Given,
+    Increasing,
     Integer,
     Interior,
     NonNegative,
     Positive,
     Real,
+    Shares,
     Simplex,
     Unit,
     UpTo,
+    Vector,
 )
 from lossderiv.special import huber_error, inside, logit, relu
+from lossderiv.special import logistic as sigmoid
 from lossderiv.symbolic.records import Density
 from lossderiv.symbolic.trace import density_of, let
+from lossderiv.symbolic.triangular import solution
+from lossderiv.symbolic.vectors import EACH as k
+from lossderiv.symbolic.vectors import RUNNING as j
+from lossderiv.symbolic.vectors import edge
 
 FAMILIES: dict[str, Density] = {}
 
@@ -433,3 +445,58 @@ def uniform(x: Real, low: Real, width: Positive):
     """
     z = let("z", (x - low) / width)
     return inside(z) * inside(1 - z) / width
+
+
+@family(torch="Independent(Normal(mu, sigma), 1)")
+def multivariate_normal_diagonal(x: Vector(Real), mu: Vector(Real), sigma: Vector(Positive)):
+    """A vector of independent normal errors, each with a width of its own.
+
+    Mean and mode mu, covariance diag(sigma²); the entries are the last axis. Source: Bishop (2006),
+    equation 2.43 with a diagonal covariance; torch.distributions.Independent(Normal(mu, sigma), 1).
+    """
+    z = let("z", (x[k] - mu[k]) / sigma[k])
+    return Product(exp(-(z**2) / 2) / (sigma[k] * sqrt(2 * pi)), k)
+
+
+@family()
+def ordered_logistic(x: UpTo("cutpoints"), mu: Real, cutpoints: Given(Increasing)):
+    """A grade from 0 up: where a logistic variable around mu falls among given cutpoints.
+
+    P(x <= k) = logistic(cutpoints[k] - mu), so one more grade than cutpoints; mean
+    sum_k logistic(mu - cutpoints[k]). Source: McCullagh (1980), section 2.
+    """
+    return sigmoid(edge(cutpoints, x) - mu) - sigmoid(edge(cutpoints, x - 1) - mu)
+
+
+@family(torch="Multinomial(n, p)")
+def multinomial(x: Counts("n"), p: Simplex, n: Given(Integer(1))):
+    """How often each of K classes came up in n independent draws; n is given.
+
+    Mean n p, variances n p (1 - p); the classes are the last axis. Source: Bishop (2006), equation
+    2.34; scipy.stats.multinomial(n, p).
+    """
+    return factorial(n) * Product(p[k] ** x[k] / factorial(x[k]), k)
+
+
+@family(torch="Dirichlet(alpha)")
+def dirichlet(x: Shares, alpha: Vector(Positive)):
+    """Shares of a whole: what a gamma variable for each part makes of the total.
+
+    Mean alpha[k] over the sum of alpha, mode (alpha[k] - 1) over the sum of those for alpha above
+    1; the parts are the last axis. Source: Bishop (2006), equation 2.38; scipy.stats.dirichlet.
+    """
+    whole = gamma_function(Sum(alpha[j], j))
+    return whole * Product(x[k] ** (alpha[k] - 1) / gamma_function(alpha[k]), k)
+
+
+@family(torch="MultivariateNormal(mu, scale_tril=L)")
+def multivariate_normal(
+    x: Vector(Real), mu: Vector(Real), diag: Vector(Positive), off: Below(Real)
+):
+    """A vector of normal errors that move together: squared error in whitened coordinates.
+
+    Mean and mode mu, covariance L L^T, where L is lower-triangular with the diagonal diag and below
+    it off, row by row; the entries are the last axis. Source: Bishop (2006), equation 2.43.
+    """
+    z = let("z", solution(x[k] - mu[k], diag[k], off))
+    return Product(exp(-(z**2) / 2) / (diag[k] * sqrt(2 * pi)), k)

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import sympy as sp
 
@@ -85,7 +86,9 @@ def derive(
         known.check(**values)
     chosen = _links(known, values, links or {})
     outputs = {
-        n: Logits if known.parameters[n].shape == "simplex" else Real
+        n: replace(Logits, pairs=known.parameters[n].pairs)
+        if known.parameters[n].is_vector
+        else Real
         for n in known.parameters
         if n not in values
     }
@@ -119,6 +122,13 @@ def _value(known: Density, name: str, value: float) -> sp.Expr:
             f"{', '.join(known.parameters)}. Links are given as links={{...}}."
         )
     domain = known.parameters[name]
+    if domain.shape == "increasing":
+        return _increasing(known, name, value)
+    if domain.is_vector:
+        raise ParameterError(
+            f"{name} of {known.name} is a vector and is learned, so it cannot be given as "
+            f"{value!r}. Leave it out; to keep it where it is, give the loss a constant output."
+        )
     try:
         number = float(value)
     except (TypeError, ValueError) as problem:
@@ -131,7 +141,28 @@ def _value(known: Density, name: str, value: float) -> sp.Expr:
             f"{known.name} was given {name} = {value}, outside its domain "
             f"({domain.describe().replace('x', name)}). Choose a value inside."
         )
+    return _exact(number)
+
+
+def _exact(number: float) -> sp.Rational:
     return sp.Integer(int(number)) if number == int(number) else sp.Rational(repr(number))
+
+
+def _increasing(known: Density, name: str, value: object) -> sp.Tuple:
+    """Given numbers in increasing order."""
+    try:
+        numbers = [float(v) for v in value]
+    except (TypeError, ValueError) as problem:
+        raise ParameterError(
+            f"The value of {name} in {known.name} must be a sequence of numbers, not {value!r}."
+        ) from problem
+    ordered = all(a < b for a, b in pairwise(numbers))
+    if not (numbers and all(map(math.isfinite, numbers)) and ordered):
+        raise ParameterError(
+            f"{known.name} was given {name} = {value}, which is not in its domain "
+            f"({known.parameters[name].describe()}). Give at least one finite number, in order."
+        )
+    return sp.Tuple(*map(_exact, numbers))
 
 
 def _links(known: Density, values: Mapping, chosen: Mapping[str, str]) -> dict[str, Link]:
@@ -164,10 +195,11 @@ def _link(known: Density, name: str, chosen: str) -> Link:
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(LINKS)}."
         raise UnknownNameError(f"There is no link called {chosen!r} (for {name}). {hint}")
     link, domain = LINKS[chosen], known.parameters[name]
-    if link.onto != domain.name and domain.link is not link:
+    into = domain.entry or domain.name
+    if link.onto != into and domain.link is not link:
         raise ParameterError(
             f"The link {chosen!r} reaches {link.onto}, but {name} of {known.name} lives in "
             f"{domain.describe()}. Choose one that stays inside: "
-            f"{', '.join(k for k, v in LINKS.items() if v.onto == domain.name) or 'none known'}."
+            f"{', '.join(k for k, v in LINKS.items() if v.onto == into) or 'none known'}."
         )
     return link

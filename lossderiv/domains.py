@@ -119,6 +119,7 @@ Simplex = Domain(
     typical=((0.2, 0.5, 0.3), (0.7, 0.1, 0.2), (0.25, 0.25, 0.5)),
     shape="simplex",
 )
+Shares = replace(Simplex, name="Shares", open_low=True, link=None, assumptions={"positive": True})
 Logits = Domain(
     "Logits",
     typical=((0.3, -1.25, 2.1), (0.0, -0.6, 1.0), (2.0, 1.5, -3.0)),
@@ -127,9 +128,38 @@ Logits = Domain(
 )
 
 
+Increasing = Domain(
+    "Increasing",
+    typical=((-2.0, -0.5, 0.5, 2.0), (-0.3, 1.2), (0.7,)),
+    shape="increasing",
+)
+
+
 def UpTo(parameter: str) -> Domain:
-    """The integers from 0 to the value of a given parameter, such as a number of trials."""
+    """The integers from 0 to a given parameter: a number of trials, or how many cuts there are."""
     return replace(Count, name=f"UpTo({parameter})", high_is=parameter)
+
+
+def Vector(domain: Domain) -> Domain:
+    """Vectors with entries in ``domain``, along the last axis."""
+    t = domain.typical
+    return replace(
+        domain,
+        name=f"Vector({domain.name})",
+        entry=domain.name,
+        shape="vector",
+        typical=tuple(tuple(t[(k + 2 * n) % len(t)] for n in range(3)) for k in range(len(t))),
+    )
+
+
+def Below(domain: Domain) -> Domain:
+    """The entries of a matrix below its diagonal, each in ``domain``, as a vector row by row."""
+    return replace(Vector(domain), name=f"Below({domain.name})", pairs=True)
+
+
+def Counts(parameter: str) -> Domain:
+    """Vectors of counts that add up to the value of a given parameter, along the last axis."""
+    return replace(Vector(Count), name=f"Counts({parameter})", high_is=parameter)
 
 
 def Given(domain: Domain) -> Domain:

@@ -6,8 +6,6 @@ written into its place; a sum adds float32 block sums in double precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -23,8 +21,8 @@ class Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, program: Program, s: float, x: Tensor, *outputs: Tensor) -> Tensor:
         if True not in ctx.needs_input_grad:
-            return run(program.summed_value, outputs, x, s, slopes=False)[0]
-        value, *slopes = run(program.summed, outputs, x, s, slopes=True)
+            return run(program, outputs, x, s, slopes=False)[0]
+        value, *slopes = run(program, outputs, x, s, slopes=True)
         ctx.program, ctx.s = program, s
         ctx.save_for_backward(x, *outputs, *slopes)
         return value
@@ -74,15 +72,16 @@ def slopes_with_graph(
     return [weight * g for g in slopes]
 
 
-def run(kernel: Callable, outputs: tuple[Tensor, ...], x: Tensor, s: float, slopes: bool):
-    """``kernel(*outputs, x, s)``, block by block where that is faster."""
-    like = outputs[0]
-    if like.numel() <= BLOCK or not like.is_cpu or x.dim() == 0:
+def run(program: Program, outputs: tuple[Tensor, ...], x: Tensor, s: float, slopes: bool):
+    """The program's summed kernel on ``(*outputs, x, s)``, block by block where that is faster."""
+    kernel, like = program.summed if slopes else program.summed_value, outputs[0]
+    batch = x.dim() - program.takes_vectors  # axes that tell one event from another
+    if like.numel() <= BLOCK or not like.is_cpu or batch == 0:
         return kernel(*outputs, x, s)
     into = [torch.empty_like(o, memory_format=torch.contiguous_format) for o in outputs if slopes]
     tensors = (*outputs, x, *into)
     if all(t.is_contiguous() for t in tensors):  # then a block need not be whole rows
-        tensors = tuple(t.view(-1, *t.shape[x.dim() :]) for t in tensors)  # but has all classes
+        tensors = tuple(t.view(-1, *t.shape[batch:]) for t in tensors)  # but whole events
     rows = max(1, BLOCK * torch.get_num_threads() * len(tensors[0]) // like.numel())
     inputs, total = len(outputs) + 1, 0.0
     for pieces in zip(*(t.split(rows) for t in tensors), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import sympy as sp
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -101,7 +102,8 @@ class Loss(nn.Module):
         self._traced = self._program.traced
         self._is_vector = self._program.is_vector
         self._takes_classes = data.shape == "category"
-        self._harmless = data.typical[0]
+        self._takes_vectors = data.is_vector
+        self._harmless = data.typical[0][0] if data.is_vector else data.typical[0]
         self._count = len(self.outputs)
         self._is_mean = self.reduction == "mean"
         self._is_summed = self.reduction != "none"
@@ -121,7 +123,10 @@ class Loss(nn.Module):
 
     @property
     def dropped(self) -> float | None:
-        """The constant left out of each element, in nats; ``None`` if it depends on the target."""
+        """The constant left out of each element, in nats.
+
+        ``None`` if it depends on the target, or on how long the target's vectors are.
+        """
         constant = self.derivation.dropped
         return float(constant.evalf(30)) if constant.is_number else None
 
@@ -134,13 +139,14 @@ class Loss(nn.Module):
         """The loss of ``input`` (raw outputs) for ``target``.
 
         ``weight`` broadcasts to the target; ``"mean"`` then divides by its sum. An element of
-        weight 0 is ignored in value and gradient, whatever its target.
+        weight 0 is ignored in value and gradient, whatever its target. Where data are vectors,
+        along the last axis, an element is a vector, and weights and losses lack that axis.
         """
         outputs = self._as_tuple(input)
         compiling = torch.compiler.is_compiling()
         if not compiling:
             if self._short_way and weight is None and self._is_plain(outputs, target):
-                s = 1.0 / target.numel() if self._is_mean else 1.0
+                s = 1.0 / self._events(target) if self._is_mean else 1.0
                 return Summed.apply(self._program, s, target, *outputs)
             self._check(outputs, target, weight)
         if weight is not None:
@@ -151,7 +157,7 @@ class Loss(nn.Module):
         elif _transforming(x):
             value = self._program.transformed(*outputs, x)
         elif weight is None and self._is_summed and x.numel():
-            s = 1.0 / x.numel() if self._is_mean else 1.0
+            s = 1.0 / self._events(x) if self._is_mean else 1.0
             return Summed.apply(self._program, s, x, *outputs).to(dtype)
         else:
             value = Each.apply(self._program, x, *outputs)
@@ -162,7 +168,7 @@ class Loss(nn.Module):
     def split(self, decoder_output: Tensor, dim: int = 1) -> tuple[Tensor, ...]:
         """Cut one tensor with ``len(outputs) * C`` channels along ``dim`` into the outputs.
 
-        For a family with classes the axis ``dim`` itself is the class axis; it is moved last.
+        For a family of vectors the axis ``dim`` is the one along which they lie; it is moved last.
         """
         count = len(self.outputs)
         if not -decoder_output.dim() <= dim < decoder_output.dim():
@@ -170,9 +176,11 @@ class Loss(nn.Module):
                 f"There is no axis {dim} in an output of shape {tuple(decoder_output.shape)}. Say "
                 "with dim=... which axis holds the channels."
             )
-        if self._is_vector and count == 1:
-            return (decoder_output.movedim(dim, -1),)
+        if self._is_vector:
+            decoder_output, dim = decoder_output.movedim(dim, -1), -1
         size = decoder_output.shape[dim]
+        if self._takes_vectors:
+            return decoder_output.split(self._widths_of(size), dim)
         if size % count:
             raise ShapeError(
                 f"Cannot cut {size} channels (axis {dim} of {tuple(decoder_output.shape)}) into "
@@ -195,7 +203,7 @@ class Loss(nn.Module):
             n: learned[n]
             if n in learned
             else torch.as_tensor(
-                float(self.derivation.fixed[n]), dtype=like.dtype, device=like.device
+                _plain(self.derivation.fixed[n]), dtype=like.dtype, device=like.device
             )
             for n in self.derivation.density.parameters
         }
@@ -223,9 +231,30 @@ class Loss(nn.Module):
         self._check(outputs, x, None)
         outputs, x, _ = self._prepare(outputs, x)
         exact = Program(self.derivation, exact=True)
-        return Each.apply(exact, x, *outputs).mean() / math.log(2)
+        numbers = x.shape[-1] if self._takes_vectors else 1
+        return Each.apply(exact, x, *outputs).mean() / (numbers * math.log(2))
 
     # How it is done --------------------------------------------------------------------------
+
+    def _widths_of(self, channels: int) -> list[int]:
+        """How many channels each output takes of so many."""
+        for entries in range(1, channels + 1):
+            widths = self._widths(entries)
+            if sum(widths) == channels:
+                return widths
+        raise ShapeError(
+            f"Cannot cut {channels} channels into the outputs {', '.join(self.outputs)}: vectors "
+            f"of 2 entries need {sum(self._widths(2))}, of 3 entries {sum(self._widths(3))}."
+        )
+
+    def _widths(self, entries: int) -> list[int]:
+        """How long each output's vectors are, for a target with so many entries."""
+        context = self.derivation.context
+        return [context.domains[o].width(entries) for o in context.outputs]
+
+    def _events(self, target: Tensor) -> int:
+        """How many data the target holds: numbers, or vectors along the last axis."""
+        return target.numel() // target.shape[-1] if self._takes_vectors else target.numel()
 
     def _as_tuple(self, given: Outputs) -> tuple[Tensor, ...]:
         return tuple(given) if isinstance(given, tuple | list) else (given,)
@@ -239,6 +268,10 @@ class Loss(nn.Module):
             return False
         try:
             dtype, shape = outputs[0].dtype, target.shape
+            if self._takes_vectors:
+                if [o.shape[-1] for o in outputs] != self._widths(shape[-1]):
+                    return False
+                shape = shape[:-1]
             for o in outputs:
                 if o.dtype is not dtype or (o.shape[:-1] if self._is_vector else o.shape) != shape:
                     return False
@@ -256,22 +289,23 @@ class Loss(nn.Module):
             return
         vector = self._is_vector
         check_outputs(outputs, self.outputs)
-        check_shapes(outputs, target, self.outputs, vector, weight)
+        widths = self._widths if self._takes_vectors else None
+        check_shapes(outputs, target, self.outputs, vector, weight, widths)
         if (self.validate == "first" and self._seen_first) or _transforming(target):
             return
-        x = target
-        if weight is not None:
-            x = torch.where(weight == 0, torch.full_like(target, self._harmless), target)
+        ignored = None if weight is None else weight == 0
         classes = outputs[0].shape[-1] if vector else None
-        check_target(x, self.derivation.density.data, self.derivation.density.name, classes)
+        d = self.derivation.density
+        check_target(target, d.data, d.name, classes, ignored)
         self._seen_first = True
         self._short_way = self._is_summed and self.validate == "first"
 
     def _mask(self, outputs, target, weight):
         """Where the weight is 0, a harmless target and outputs cut from the graph."""
         ignored = weight == 0
-        target = torch.where(ignored, torch.full_like(target, self._harmless), target)
         mask = ignored[..., None] if self._is_vector else ignored
+        in_x = mask if self._takes_vectors else ignored
+        target = torch.where(in_x, torch.full_like(target, self._harmless), target)
         return target, tuple(torch.where(mask, torch.zeros_like(o), o) for o in outputs)
 
     def _prepare(self, outputs, target):
@@ -286,9 +320,11 @@ class Loss(nn.Module):
         inside = torch.promote_types(dtype, torch.float32)
         outputs = tuple(o if o.dtype == inside else o.to(inside) for o in outputs)
         if self._is_vector:
-            shape = torch.broadcast_shapes(target.shape, *(o.shape[:-1] for o in outputs))
+            event = target.shape[-1:] if self._takes_vectors else ()
+            batch = target.shape[: target.dim() - len(event)]
+            shape = torch.broadcast_shapes(batch, *(o.shape[:-1] for o in outputs))
             outputs = tuple(o.expand(*shape, o.shape[-1]) for o in outputs)
-            x = target.to(torch.int64 if self._takes_classes else inside).expand(shape)
+            x = target.to(torch.int64 if self._takes_classes else inside).expand((*shape, *event))
             return outputs, x, dtype
         x = target if target.dtype == inside else target.to(inside)
         if any(o.shape != x.shape for o in outputs):
@@ -326,6 +362,10 @@ class Loss(nn.Module):
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         self._compile()
+
+
+def _plain(value: sp.Expr) -> float | list[float]:
+    return [float(v) for v in value] if isinstance(value, sp.Tuple) else float(value)
 
 
 def _transforming(x: Tensor) -> bool:

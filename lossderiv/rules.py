@@ -87,8 +87,10 @@ from lossderiv.special import (
     student_score,
     wall,
 )
+from lossderiv.special_vectors import Complements, LogBeta, StirlingErrors, Surprisals
 from lossderiv.symbolic.records import Rejected, Rule
 from lossderiv.symbolic.vectors import (
+    EACH,
     ENTRY,
     RUNNING,
     LogSumExp,
@@ -109,6 +111,9 @@ HALF = Rational(1, 2)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
 picked = eta[index]
 all_scores = LogSumExp(eta[RUNNING], RUNNING)
+surprisals, surprisals_of_each = (Surprisals(eta[n], n) for n in (ENTRY, EACH))
+counts = IndexedBase("counts", integer=True, nonnegative=True)
+parts = IndexedBase("parts", positive=True)
 weights = Softmax(eta[ENTRY], ENTRY)
 others = Others(weights, ENTRY, index)
 surprisal = Surprisal(eta[ENTRY], weights, ENTRY, index)
@@ -158,6 +163,15 @@ READING: tuple[Rule, ...] = (
         anchor={u: 1, v: 0},
         witness={u: 120.0, v: 119.0},
         spares=(log(exp(u) + exp(v)), exp(u) - exp(v)),
+    ),
+    Rule(
+        "log of a difference of logistics",
+        find=log(logistic(a) - logistic(b)),
+        give=log1mexp(a - b) - softplus(-a) - softplus(b),
+        because="where both logistics round to 1, or to 0, their difference rounds to nothing",
+        anchor={a: 1, b: 0},
+        witness={a: 41.0, b: 40.0},
+        spares=(log(logistic(a) + logistic(b)), log(logistic(a) - b)),
     ),
     Rule(
         "log of a softplus",
@@ -248,6 +262,15 @@ READING: tuple[Rule, ...] = (
         anchor={m: 1, r: 2, share: HALF},
         witness=None,
         spares=(lbeta(m, r) - m * log(share) - r * log(1 - share), (m - 1) * log(share)),
+    ),
+    Rule(
+        "log of a beta function of many",
+        find=Sum(lgamma(parts[EACH]) + t, EACH) - lgamma(Sum(parts[RUNNING], RUNNING)),
+        give=LogBeta(parts[EACH], EACH) + Sum(t, EACH),
+        because="where one part dwarfs the others, its log-gamma and that of the sum cancel",
+        anchor={},
+        witness={parts: (1e7, 1e-3, 1e-3), t: 0.0},
+        spares=(lgamma(Sum(parts[RUNNING], RUNNING)), Sum(lgamma(parts[EACH]), EACH)),
     ),
     Rule(
         "log of one plus a square",
@@ -765,6 +788,37 @@ COMPUTING: tuple[Rule, ...] = (
         anchor={u: 0, v: 0, b: -1},
         witness={u: 50.0, v: 50.0, b: -1e-22},
         spares=(exp(u) * inverse_expm1(-u), exp(u + v) * b),
+    ),
+    Rule(
+        "expected counts less counts",
+        find=exp(eta[ENTRY] - all_scores) * Sum(counts[EACH], EACH) - counts[ENTRY],
+        give=weights * (Sum(counts[EACH], EACH) - counts[ENTRY])
+        - counts[ENTRY] * Complements(weights, ENTRY),
+        because="where nearly all counts are of one class, 1 - p is the weight of all the others",
+        anchor={},
+        witness={eta: (60.0, 20.0, 0.0), counts: (3, 0, 0)},
+        spares=(exp(eta[ENTRY] - all_scores), Sum(counts[EACH], EACH) - counts[ENTRY]),
+    ),
+    Rule(
+        "one score against all",
+        find=eta[ENTRY] - all_scores,
+        give=-surprisals,
+        because="when this score leads, the difference is a small number between two large ones",
+        anchor={},
+        witness={eta: (60.0, 20.0, 0.0)},
+        spares=(all_scores, eta[ENTRY], eta[ENTRY] + all_scores),
+    ),
+    Rule(
+        "the counts' log-probability",
+        find=Sum(lgamma(counts[EACH] + 1) + surprisals_of_each * counts[EACH], EACH)
+        - lgamma(Sum(counts[EACH], EACH) + 1),
+        give=StirlingErrors(counts[EACH], EACH)
+        + Sum(share_deviance(counts[EACH], Sum(counts[EACH], EACH), surprisals_of_each), EACH),
+        because="the large terms of the factorials cancel those of the likelihood: deviances and "
+        "small corrections are left (Loader, 2000)",
+        anchor={},
+        witness={eta: (0.0, 0.0, -30.0), counts: (500000, 500000, 0)},
+        spares=(lgamma(Sum(counts[EACH], EACH) + 1), Sum(lgamma(counts[EACH] + 1), EACH)),
     ),
 )
 

@@ -97,6 +97,13 @@ def draw_beta(a: Tensor, b: Tensor, generator) -> Tensor:
     return one / (one + other)
 
 
+def mode_ordered(mu: Tensor, cutpoints: Tensor) -> Tensor:
+    """The grade whose interval has the highest probability."""
+    below = torch.sigmoid(cutpoints - mu[..., None])
+    ends = (torch.zeros_like(below[..., :1]), below, torch.ones_like(below[..., :1]))
+    return torch.cat(ends, -1).diff(dim=-1).argmax(-1).to(mu.dtype)
+
+
 def draw_laplace(mu: Tensor, b: Tensor, generator) -> Tensor:
     """Inverse CDF: ``mu - b sign(v) log(1 - 2|v|)`` with v uniform on (-1/2, 1/2)."""
     v = uniform(mu + b, generator) - 0.5
@@ -184,6 +191,49 @@ def draw_generalized_pareto(sigma: Tensor, xi: Tensor, generator) -> Tensor:
     some = xi != 0
     safe = torch.where(some, xi, 1.0)
     return sigma * torch.where(some, torch.expm1(safe * e) / safe, e)
+
+
+def draw_multivariate_normal(mu: Tensor, diag: Tensor, off: Tensor, generator) -> Tensor:
+    """``mu + L e`` with e standard normal."""
+    from lossderiv.autograd import triangular_matrix
+
+    noise = gauss(mu + diag, generator)
+    return mu + (triangular_matrix(diag, off) @ noise[..., None])[..., 0]
+
+
+def mode_dirichlet(alpha: Tensor) -> Tensor:
+    """``alpha - 1``, as shares, where that is positive; nothing elsewhere.
+
+    Where no alpha is above 1 the density is highest in the corners: that of the largest alpha.
+    """
+    above = torch.relu(alpha - 1)
+    total = above.sum(-1, keepdim=True)
+    corner = torch.nn.functional.one_hot(alpha.argmax(-1), alpha.shape[-1]).to(alpha.dtype)
+    return torch.where(total > 0, above / torch.where(total > 0, total, 1.0), corner)
+
+
+def draw_multinomial(p: Tensor, n: Tensor, generator) -> Tensor:
+    """How often each class comes up in n draws."""
+    flat = p.reshape(-1, p.shape[-1])
+    drawn = torch.multinomial(flat, int(n), replacement=True, generator=generator)
+    return (
+        torch.zeros_like(flat)
+        .scatter_add_(-1, drawn, torch.ones_like(drawn, dtype=p.dtype))
+        .reshape(p.shape)
+    )
+
+
+def mode_multinomial(p: Tensor, n: Tensor) -> Tensor:
+    """Each count is floor of some (n + c) p (Finucan, 1964): from floor(n p), one by one.
+
+    A class gains its next count where p over that count is the largest.
+    """
+    x = torch.floor(n * p)
+    for _ in range(p.shape[-1]):
+        short = x.sum(-1, keepdim=True) < n
+        best = torch.nn.functional.one_hot((p / (x + 1)).argmax(-1), p.shape[-1])
+        x = x + best * short
+    return x
 
 
 SUMMARIES: dict[str, Summary] = {
@@ -394,5 +444,32 @@ SUMMARIES: dict[str, Summary] = {
         mean=None,  # the classes have no order and no mean
         mode=lambda p: p.argmax(-1),
         sample=draw_categorical,
+    ),
+    "multivariate_normal_diagonal": Summary(
+        mean=lambda mu, sigma: mu + 0 * sigma,
+        mode=lambda mu, sigma: mu + 0 * sigma,
+        sample=lambda mu, sigma, generator: mu + sigma * gauss(mu + sigma, generator),
+    ),
+    "ordered_logistic": Summary(
+        mean=lambda mu, cutpoints: torch.sigmoid(mu[..., None] - cutpoints).sum(-1),
+        mode=mode_ordered,
+        sample=lambda mu, cutpoints, generator: torch.searchsorted(
+            cutpoints, mu + torch.logit(uniform(mu, generator))
+        ).to(mu.dtype),
+    ),
+    "multinomial": Summary(
+        mean=lambda p, n: n * p,
+        mode=mode_multinomial,
+        sample=draw_multinomial,
+    ),
+    "dirichlet": Summary(
+        mean=lambda alpha: alpha / alpha.sum(-1, keepdim=True),
+        mode=mode_dirichlet,
+        sample=lambda alpha, generator: torch._sample_dirichlet(alpha, generator),
+    ),
+    "multivariate_normal": Summary(
+        mean=lambda mu, diag, off: mu + 0 * diag,
+        mode=lambda mu, diag, off: mu + 0 * diag,
+        sample=draw_multivariate_normal,
     ),
 }

@@ -39,7 +39,8 @@ def variants() -> list[tuple[str, dict]]:
             scalar = [n for n in learned if domains[n].shape == "scalar"]
             found += [(family, {**always, n: domains[n].typical[1]}) for n in scalar]
         for name in learned:
-            others = (k for k, link in LINKS.items() if link.onto == domains[name].name)
+            into = domains[name].entry or domains[name].name
+            others = (k for k, link in LINKS.items() if link.onto == into)
             for link in others:
                 if LINKS[link] is not domains[name].link:
                     found.append((family, {**always, "links": {name: link}}))
@@ -57,6 +58,14 @@ def targets(
     domain: Domain, shape: tuple[int, ...], generator: torch.Generator, dtype=torch.float64
 ) -> torch.Tensor:
     """Random data of a domain, well inside it."""
+
+    if domain.total is not None:
+        even = torch.ones((*shape, CLASSES), dtype=torch.float64).reshape(-1, CLASSES)
+        drawn = torch.multinomial(even, domain.total, replacement=True, generator=generator)
+        counts = torch.nn.functional.one_hot(drawn, CLASSES).sum(-2)
+        return counts.reshape(*shape, CLASSES).to(dtype)
+    if domain.shape == "vector":
+        shape = (*shape, CLASSES)
 
     def rand():
         return torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -85,8 +94,8 @@ def inputs(
     generator = torch.Generator().manual_seed(seed)
     outputs = []
     for symbol in derivation.context.outputs:
-        vector = derivation.context.domains[symbol].shape != "scalar"
-        full = (*shape, CLASSES) if vector else shape
+        domain = derivation.context.domains[symbol]
+        full = (*shape, domain.width(CLASSES)) if domain.is_vector else shape
         raw = torch.randn(full, generator=generator, dtype=torch.float64)
         outputs.append(raw.to(dtype))
     if derivation.density.formula.has(inside):  # the support moves with the parameters

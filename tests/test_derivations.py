@@ -106,7 +106,7 @@ def test_nll_is_scale_times_loss_plus_dropped(variant):
     """From the density itself: -log p at theta(eta), without any of the steps in between."""
     d = derived(variant)
     loss, dropped = Formula(d.loss), Formula(d.dropped)
-    p = Formula(d.density.formula)
+    p = Formula(d.density.formula, tuple((d.density.symbols[n], v) for n, v in d.fixed.items()))
     met = 0
     for point in points(d.context, 36 if d.density.formula.has(inside) else 6):
         theta = {d.density.symbols[n]: v for n, v in d.fixed.items()}
@@ -149,11 +149,11 @@ def test_gradient_is_the_losss_derivative(variant):
 def by_entries(d, symbol, name, point):
     """Slope in each entry, of the loss written out for three classes."""
     x = {d.density.variable: point[d.density.variable]}
-    written = with_classes(d.loss, CLASS_COUNT, x)
+    written = with_classes(d.loss, CLASS_COUNT, {} if d.density.data.is_vector else x)
     entries = [symbol[k] for k in range(CLASS_COUNT)]
     plain = sp.symbols(f"e:{CLASS_COUNT}", real=True)
     written = written.xreplace(dict(zip(entries, plain, strict=True)))
-    values = dict(zip(plain, map(mp.mpf, point[symbol]), strict=True))
+    values = {**point, **dict(zip(plain, map(float, point[symbol]), strict=True))}
     for k in range(CLASS_COUNT):
         true = Formula(written.diff(plain[k])).at(values)
         yield true, Formula(d.gradient[name]).at({**point, ENTRY: k, CLASSES: CLASS_COUNT})

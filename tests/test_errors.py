@@ -180,6 +180,73 @@ CASES = {
         errors.DtypeError,
         ("integer", "long()"),
     ),
+    "vectors of another width": (
+        lambda: ld.loss("multivariate_normal_diagonal")((torch.zeros(2, 3),) * 2, torch.ones(2, 4)),
+        errors.ShapeError,
+        ("eta_sigma (2, 3)", "target (2, 4)", "last axis", "split"),
+    ),
+    "vectors without an axis": (
+        lambda: ld.loss("dirichlet")(torch.zeros(3), torch.tensor(0.5)),
+        errors.ShapeError,
+        ("target ()", "last axis"),
+    ),
+    "an entry that is NaN": (
+        lambda: ld.loss("multivariate_normal_diagonal")((torch.zeros(2, 3),) * 2, NAN),
+        errors.TargetError,
+        ("(1,)", "NaN", "weight 0"),
+    ),
+    "shares that do not add up": (
+        lambda: ld.loss("dirichlet")(torch.zeros(2, 2), torch.tensor([[0.5, 0.5], [0.5, 0.6]])),
+        errors.TargetError,
+        ("(1,)", "1.1", "not to 1", "last axis"),
+    ),
+    "a share of nothing": (
+        lambda: ld.loss("dirichlet")(torch.zeros(2, 2), torch.tensor([[0.5, 0.5], [0.0, 1.0]])),
+        errors.TargetError,
+        ("(1, 0)", "0.0", "positive"),
+    ),
+    "shares that do not add up, weighted": (
+        lambda: ld.loss("dirichlet")(
+            torch.zeros(3, 2), torch.tensor([[2.0, 3.0], [0.5, 0.5], [0.5, 0.4]]), CLASSES.clone()
+        ),
+        errors.TargetError,
+        ("(2,)", "0.9"),
+    ),
+    "counts that do not add up": (
+        lambda: ld.loss("multinomial", n=3)(torch.zeros(2, 2), torch.tensor([[1, 2], [1, 1]])),
+        errors.TargetError,
+        ("(1,)", "adds up to 2", "not to 3"),
+    ),
+    "counts that are not whole": (
+        lambda: ld.loss("multinomial", n=3)(torch.zeros(2), torch.tensor([1.5, 1.5])),
+        errors.TargetError,
+        ("(0,)", "1.5"),
+    ),
+    "a grade that does not exist": (
+        lambda: ld.loss("ordered_logistic", cutpoints=(-1, 1))(ZEROS, torch.tensor([0, 3, 1])),
+        errors.TargetError,
+        ("(1,)", "3", "0 <= x <= 2"),
+    ),
+    "cutpoints out of order": (
+        lambda: ld.loss("ordered_logistic", cutpoints=(1, -1)),
+        errors.ParameterError,
+        ("cutpoints = (1, -1)", "in order"),
+    ),
+    "cutpoints that are no sequence": (
+        lambda: ld.loss("ordered_logistic", cutpoints=1.5),
+        errors.ParameterError,
+        ("cutpoints", "sequence", "1.5"),
+    ),
+    "no cutpoints": (
+        lambda: ld.derive("ordered_logistic"),
+        errors.ParameterError,
+        ("cutpoints", "cannot be learned"),
+    ),
+    "a vector parameter given a number": (
+        lambda: ld.derive("dirichlet", alpha=1),
+        errors.ParameterError,
+        ("alpha", "vector", "learned"),
+    ),
     "complex target": (
         lambda: ld.loss("normal", sigma=1)(ZEROS, ONES + 1j),
         errors.DtypeError,
@@ -244,6 +311,11 @@ CASES = {
         lambda: ld.loss("normal").split(torch.zeros(2, 3, 4)),
         errors.ShapeError,
         ("3 channels", "2 outputs", "axis 1"),
+    ),
+    "channels that make no vectors": (
+        lambda: ld.loss("multivariate_normal").split(torch.zeros(2, 6)),
+        errors.ShapeError,
+        ("6 channels", "eta_mu, eta_diag, eta_off", "2 entries need 5", "3 entries 9"),
     ),
     "an axis that is not there": (
         lambda: ld.loss("normal").split(torch.zeros(4)),
@@ -331,10 +403,10 @@ def test_a_nan_target_is_named_in_every_family(family):
 
     d = ld.derive(family, **given(family))
     outputs, x = inputs(d, (4,))
-    if d.density.data.shape != "scalar":
-        x[2], where = -1, "(2,)"
+    if d.density.data.shape == "category":
+        x[2], where = -1, "(2,"
     else:
-        x[2], where = math.nan, "(2,)"
+        x[2], where = math.nan, "(2,"
     with pytest.raises(errors.TargetError, match=re.escape(where)):
         ld.loss(d)(outputs, x)
 

@@ -19,6 +19,7 @@ ORDER = (
     {"errors"},
     {"symbolic"},
     {"special"},
+    {"special_vectors"},
     {"domains"},
     {"catalogue", "rules"},
     {"derivations"},

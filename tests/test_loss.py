@@ -40,7 +40,16 @@ def drawn(family: str, shape=(7,), seed: int = 0, dtype=torch.float64, grad: boo
 
 
 def is_vector(family: str) -> bool:
-    return derived(family).context.domains[derived(family).context.outputs[0]].shape != "scalar"
+    return derived(family).context.domains[derived(family).context.outputs[0]].is_vector
+
+
+def takes_vectors(family: str) -> bool:
+    return derived(family).density.data.is_vector
+
+
+def event(family: str, x: torch.Tensor) -> tuple[int, ...]:
+    """The last axis of a target of vectors; nothing for one of numbers."""
+    return tuple(x.shape[-1:]) if takes_vectors(family) else ()
 
 
 def gradients(value: torch.Tensor, outputs, seed=None, **options):
@@ -178,7 +187,8 @@ def test_broadcasting_is_torchs(family):
     value = loss_of(family, reduction="none")(outputs, x)
     assert value.shape == (4, 3)
     wide = tuple(o.expand(4, 3, *o.shape[2:]).contiguous() for o in outputs)
-    expected = loss_of(family, reduction="none")(wide, x.expand(4, 3).contiguous())
+    x_wide = x.expand(4, 3, *event(family, x)).contiguous()
+    expected = loss_of(family, reduction="none")(wide, x_wide)
     torch.testing.assert_close(value, expected, **CLOSE)
     found = gradients(value.sum(), outputs)
     assert all(g.shape == o.shape for g, o in zip(found, outputs, strict=True))
@@ -206,7 +216,8 @@ def test_strides_do_not_matter(family):
     gaps = tuple(torch.stack((o, o), -1)[..., 0].requires_grad_() for o in odd)
     assert not gaps[0].is_contiguous()
     plain = tuple(o.clone().requires_grad_() for o in outputs)
-    one, other = loss_of(family)(gaps, x.t().contiguous().t()), loss_of(family)(plain, x)
+    turned = x.transpose(0, 1).contiguous().transpose(0, 1)
+    one, other = loss_of(family)(gaps, turned), loss_of(family)(plain, x)
     torch.testing.assert_close(one, other, **CLOSE)
     torch.testing.assert_close(gradients(one, gaps), gradients(other, plain), **CLOSE)
 
@@ -218,16 +229,16 @@ def test_expanded_inputs_are_left_as_they_are(family):
     wide = tuple(o.expand(3, *o.shape[1:]).detach().requires_grad_() for o in outputs)
     before = [t.clone() for t in (*wide, x)]
     for reduction in ("mean", "none"):
-        value = loss_of(family, reduction=reduction)(wide, x.expand(3, 5))
+        value = loss_of(family, reduction=reduction)(wide, x.expand(3, *x.shape[1:]))
         found = gradients(value.sum(), wide)
         dense = tuple(o.detach().clone().requires_grad_() for o in wide)
-        again = loss_of(family, reduction=reduction)(dense, x.repeat(3, 1))
+        again = loss_of(family, reduction=reduction)(dense, x.expand(3, *x.shape[1:]).clone())
         torch.testing.assert_close(found, gradients(again.sum(), dense), **CLOSE)
     for now, then in zip((*wide, x), before, strict=True):
         assert torch.equal(now, then)
 
 
-INTEGER_DATA = [f for f in FAMILIES if derived(f).density.data.integer or is_vector(f)]
+INTEGER_DATA = [f for f in FAMILIES if derived(f).density.data.integer]
 
 
 @pytest.mark.parametrize("family", INTEGER_DATA)
@@ -503,11 +514,13 @@ def test_theta_is_the_inverse_link(family):
     for name, value in theta.items():
         domain = d.density.parameters[name]
         if name in d.fixed:
-            assert value == float(d.fixed[name])
+            fixed = d.fixed[name]
+            numbers = [float(v) for v in fixed] if value.dim() else float(fixed)
+            assert value.tolist() == numbers
         elif domain.shape == "simplex":
             torch.testing.assert_close(value.sum(-1), torch.ones(9, dtype=torch.float64), **CLOSE)
         else:
-            assert all(domain.contains(v) for v in value.tolist())
+            assert all(domain.contains(v) for v in value.flatten().tolist())
 
 
 def test_theta_by_name():
@@ -536,12 +549,35 @@ def test_split_moves_the_class_axis_last():
     torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(raw, x))
 
 
+def test_split_cuts_vectors_of_several_lengths():
+    raw = torch.arange(2 * 9 * 4.0).reshape(2, 9, 4)  # 3 means, 3 widths, 3 entries below them
+    for loss, widths in (
+        (ld.loss("multivariate_normal"), (3, 3, 3)),
+        (ld.loss("dirichlet"), (9,)),
+    ):
+        parts = loss.split(raw)
+        assert [tuple(p.shape) for p in parts] == [(2, 4, w) for w in widths]
+        assert torch.equal(torch.cat(parts, -1), raw.movedim(1, -1))
+    mu, diag, off = ld.loss("multivariate_normal").split(torch.zeros(7, 14))
+    assert (mu.shape, diag.shape, off.shape) == ((7, 4), (7, 4), (7, 6))
+
+
+def test_a_lone_vector_is_one_event():
+    loss = ld.loss("multivariate_normal", constants="keep")
+    mu, x = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0])
+    diag, off = torch.tensor([0.3, -0.2]), torch.tensor([0.7])
+    factor = torch.tensor([[math.exp(0.3), 0.0], [0.7, math.exp(-0.2)]])
+    twin = torch.distributions.MultivariateNormal(mu, scale_tril=factor)
+    torch.testing.assert_close(loss((mu, diag, off), x), -twin.log_prob(x))
+
+
 @each
 def test_bits_per_dim(family):
     outputs, x = drawn(family, (20,))
     nll = loss_of(family, constants="keep")(outputs, x)
     bits = loss_of(family).bits_per_dim(outputs, x)
-    torch.testing.assert_close(bits, nll / math.log(2), **CLOSE)
+    numbers = math.prod(event(family, x))
+    torch.testing.assert_close(bits, nll / (numbers * math.log(2)), **CLOSE)
 
 
 # Mean, mode and samples --------------------------------------------------------------------------
@@ -563,7 +599,7 @@ def samples(family: str) -> torch.Tensor:
     return loss_of(family).sample(one_setting(family), generator=generator)
 
 
-@each
+@pytest.mark.parametrize("family", [f for f in FAMILIES if not takes_vectors(f)])
 def test_samples_follow_the_density(family):
     """Chi-square of draws against the loss's own probabilities in 20 bins (or all outcomes)."""
     x = samples(family)
@@ -599,6 +635,29 @@ def test_samples_follow_the_density(family):
     assert counts[~used].sum() == 0
 
 
+@pytest.mark.parametrize("family", [f for f in FAMILIES if takes_vectors(f)])
+def test_sampled_vectors_follow_the_density(family):
+    """Bartlett's identities: the slope's mean is 0, and its products average to the Hessian.
+
+    Within six standard errors, in each entry of each output and each pair of them.
+    """
+    x = samples(family)
+    assert x.shape == (DRAWS, CLASSES)
+    assert not x.requires_grad
+    outputs = tuple(o.clone().requires_grad_() for o in one_setting(family))
+    loss = loss_of(family, reduction="sum", validate=False)
+    slope = torch.cat(gradients(loss(outputs, x), outputs, create_graph=True), -1)
+    for a in range(slope.shape[-1]):
+        row = gradients(slope[:, a].sum(), outputs, retain_graph=True, materialize_grads=True)
+        assert_no_mean(slope.detach()[:, a])
+        for b, curved in enumerate(torch.cat(row, -1).unbind(-1)):
+            assert_no_mean(slope.detach()[:, a] * slope.detach()[:, b] - curved)
+
+
+def assert_no_mean(numbers: torch.Tensor) -> None:
+    assert numbers.mean().abs() <= 6 * numbers.std() / math.sqrt(len(numbers)) + 1e-12
+
+
 @each
 def test_the_mean_is_the_samples_average(family):
     """Within six standard errors: a false alarm in 5 * 10^8 runs, with a finite variance."""
@@ -611,8 +670,8 @@ def test_the_mean_is_the_samples_average(family):
     if derived(family).density.data.name == "Angle":  # a mean direction: turn it to 0
         x = torch.remainder(x - mean + math.pi, 2 * math.pi) - math.pi
         mean = 0 * mean
-    error = (x.mean() - mean[0]).abs()
-    assert error <= 6 * x.std() / math.sqrt(DRAWS)
+    error = (x.mean(0) - mean[0]).abs()
+    assert (error <= 6 * x.std(0) / math.sqrt(DRAWS)).all()
 
 
 @each

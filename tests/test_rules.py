@@ -16,7 +16,7 @@ import torch
 
 from lossderiv.autograd import _helpers
 from lossderiv.codegen.printer import TorchPrinter, torch_text
-from lossderiv.domains import Category, Interior, Logits, Positive, Real
+from lossderiv.domains import Category, Count, Integer, Interior, Logits, Positive, Real, Vector
 from lossderiv.errors import DerivationError, SpellingError
 from lossderiv.rules import COMPUTING, READING, REJECTED
 from lossderiv.symbolic.derive import slope
@@ -62,9 +62,11 @@ def wildcards(*exprs: sp.Expr) -> list[sp.Expr]:
 
 def domain_of(wild: sp.Expr):
     if isinstance(wild, sp.IndexedBase):
-        return Logits
+        if wild.label.is_integer:
+            return Vector(Count)
+        return Vector(Positive) if wild.label.is_positive else Logits
     if wild.is_integer:
-        return Category
+        return Integer(1) if wild.is_positive else Category
     if "share" in wild.name:
         return Interior
     return Positive if wild.is_positive else Real
@@ -233,7 +235,7 @@ def test_fires_inside_a_larger_expression(rule, shape):
 def test_fires_on_other_names(rule):
     """Its letters are wildcards, not names: renamed, the pattern is still found."""
     names = {
-        w: sp.IndexedBase("other", real=True)
+        w: sp.IndexedBase(f"other_{w}", **w.label.assumptions0)
         if isinstance(w, sp.IndexedBase)
         else sp.Symbol(f"other_{w}", **w.assumptions0)
         for w in wildcards(rule.find)

@@ -70,8 +70,10 @@ class Tape:
         self._sums: dict[frozenset[sp.Expr], str | float] = {}
         self._curved: set[sp.Symbol] = set()
 
-    def value(self, expr: sp.Expr) -> str | float:
-        """Name of the tensor that holds ``expr``, or a Python number."""
+    def value(self, expr: sp.Expr) -> str | float | tuple[float, ...]:
+        """Name of the tensor that holds ``expr``, or a Python number or tuple of them."""
+        if isinstance(expr, sp.Tuple):
+            return tuple(float(v) for v in expr)
         if expr.is_number:
             return float(expr.evalf(30))
         if expr not in self._known:
@@ -128,7 +130,14 @@ class Tape:
             printer = TorchPrinter()
             printer.doprint(expr)
             self.used |= printer.used
-            given = ["{}" if isinstance(a, str) else filled(repr(a), self.inputs[0]) for a in args]
+            given = [
+                "{}"
+                if isinstance(a, str)
+                else filled(repr(a), self.inputs[0])
+                if isinstance(a, float)
+                else repr(a)
+                for a in args
+            ]
             tensors = [a for a in args if isinstance(a, str)]
             return self._new(tensors, f"{name}({', '.join(given)})", None)
         if name in TORCH:

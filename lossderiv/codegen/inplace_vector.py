@@ -48,7 +48,7 @@ def vector_kernel_text(
     s, zero, w, q, r, at = (unused(n, inputs) for n in ("s", "zero", "w", "q", "r", "at"))
     into = [unused(f"slope{k}", inputs) for k in range(len(gradients))]
     found = _leaves_target_out(value, gradients)
-    printer, lines = TorchPrinter() if found is None else _InPlace(at), []
+    printer, lines = TorchPrinter(inputs[-1], inputs[0]) if found is None else _InPlace(at), []
     if found is not None:
         surprisal, others = found
         weights, i, x = others.args

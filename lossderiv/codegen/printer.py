@@ -11,7 +11,16 @@ from sympy.printing.pycode import AbstractPythonCodePrinter
 
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
-from lossderiv.symbolic.vectors import ENTRY, LogSumExp, Others, Placed, Softmax, Surprisal
+from lossderiv.symbolic.vectors import (
+    CLASSES,
+    ENTRY,
+    Bound,
+    Entries,
+    Others,
+    Placed,
+    Surprisal,
+    Unrolled,
+)
 
 # SymPy functions that torch spells directly; everything else belongs in special.py.
 TORCH = {
@@ -49,22 +58,23 @@ class TorchPrinter(AbstractPythonCodePrinter):
 
     ``used`` collects the special functions whose text the code needs. ``like`` names a tensor of
     the code: a number among the arguments of a special function becomes a tensor of its type.
+    ``data`` is what the target is called.
     """
 
-    def __init__(self, like: str = ""):
+    def __init__(self, data: str = "x", like: str = ""):
         super().__init__({"fully_qualified_modules": True, "strict": True})
-        self.like = like
+        self.data, self.like = data, like
         self.used: dict[str, str] = {}
         self.curved: set[sp.Symbol] = set()
         self.constants: set[sp.Symbol] = set()
 
     def assign(self, symbol: sp.Symbol, expr: sp.Expr) -> str:
         """An assignment; remembers whether the name stands for something curved, or a number."""
-        if is_curved(expr, self.curved):
-            self.curved.add(symbol)
+        name = symbol.base.label if isinstance(symbol, sp.Indexed) else symbol
         if expr.is_number:
             self.constants.add(symbol)
-        name = symbol.base.label if isinstance(symbol, sp.Indexed) else symbol
+        if is_curved(expr, self.curved):
+            self.curved |= {symbol, sp.Symbol(str(name))}
         return f"{name} = {torch_text(expr, self)}"
 
     def doprint(self, expr, assign_to=None):
@@ -76,6 +86,9 @@ class TorchPrinter(AbstractPythonCodePrinter):
         if isinstance(expr, sp.Expr) and expr.is_number and not expr.atoms(sp.Idx):
             return _number(expr)
         return super()._print(expr, **kwargs)
+
+    def _print_Tuple(self, expr):
+        return repr(tuple(float(v) for v in expr))
 
     def _print_Add(self, expr, order=None):
         text = ""
@@ -104,6 +117,10 @@ class TorchPrinter(AbstractPythonCodePrinter):
 
     def _print_Function(self, expr):
         name = type(expr).__name__
+        if isinstance(expr, Unrolled):
+            return self._unrolled(expr)
+        if isinstance(expr, Bound | Entries):
+            return self._over_entries(expr)
         if isinstance(expr, Special):
             self._use(expr)
             return f"{name}({', '.join(self._argument(a) for a in expr.args)})"
@@ -130,31 +147,45 @@ class TorchPrinter(AbstractPythonCodePrinter):
             )
         return f"torch.clamp_max({self._print(rest[0])}, {self._print(cap)})"
 
-    def _use(self, expr: Special) -> None:
+    def _use(self, expr: Special, name: str = "") -> None:
         """Keep the text of a special function, and of those that its text calls."""
         from lossderiv.special import SPECIAL
 
-        waiting = [type(expr)]
+        waiting = [(name or type(expr).__name__, type(expr))]
         while waiting:
-            row = waiting.pop()
-            if row.__name__ not in self.used:
-                self.used[row.__name__] = row.spelling
+            name, row = waiting.pop()
+            if name not in self.used:
+                self.used[name] = row.spelling
                 called = re.findall(r"(?<![\w.])(\w+)\(", row.spelling)
-                waiting += [SPECIAL[name] for name in called if name in SPECIAL]
+                waiting += [(name, SPECIAL[name]) for name in called if name in SPECIAL]
 
     # Vectors: the class axis is the last one.
+
+    def _unrolled(self, expr: Unrolled) -> str:
+        name = type(expr).__name__.lower()
+        self.used[name] = expr.spelling
+        self.used |= dict(expr.helpers)
+        return f"{name}({', '.join(self.vector(v, j) for v, j in expr.vectors)})"
+
+    def _over_entries(self, expr: Bound | Entries) -> str:
+        body, j, *numbers = expr.args
+        name = type(expr).__name__.lower()
+        self._use(expr, name)
+        return f"{name}({', '.join([self.vector(body, j), *map(self._print, numbers)])})"
+
+    def _print_Sum(self, expr):
+        body, j = expr.function, expr.variables[0]
+        if j not in body.free_symbols:
+            return f"{self._print(CLASSES)}*{self.parenthesize(body, PRECEDENCE['Mul'])}"
+        text = self.vector(body, j)
+        return f"{text if text.isidentifier() else f'({text})'}.sum(-1)"
+
+    def _print_Symbol(self, expr):
+        return f"{self.data}.shape[-1]" if expr == CLASSES else expr.name
 
     def _print_Indexed(self, expr):
         self.used["pick"] = PICK
         return f"pick({expr.base.label}, {self._print(expr.indices[0])})"
-
-    def _print_LogSumExp(self, expr):
-        self.used["logsumexp"] = LogSumExp.spelling
-        return f"logsumexp({self.vector(*expr.args)})"
-
-    def _print_Softmax(self, expr):
-        self.used["softmax"] = Softmax.spelling
-        return f"softmax({self.vector(*expr.args)})"
 
     def _print_Others(self, expr):
         self.used["others"] = Others.spelling
@@ -181,13 +212,14 @@ class TorchPrinter(AbstractPythonCodePrinter):
         def widen(node):
             if node in entries:
                 return entries[node]
-            if isinstance(node, Placed | Softmax):
+            if isinstance(node, Entries | Unrolled) and j in node.free_symbols:
                 return sp.Symbol(self._print(node))
             if j not in node.free_symbols:
-                if node.is_number:
+                if node.is_number or node in self.constants:
                     return node
                 text = self._print(node)
-                text = text if node.is_Atom or node.is_Function else f"({text})"
+                tight = node.is_Atom or node.is_Function or isinstance(node, sp.Sum)
+                text = text if tight else f"({text})"
                 return stand_ins.setdefault(node, sp.Symbol(f"{text}[..., None]"))
             return node.func(*(widen(a) for a in node.args))
 

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from lossderiv.symbolic.vectors import Softmax
+from lossderiv.symbolic.vectors import EACH, ENTRY, INWARD, OUTWARD
 
 Assignments = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
 
 def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tuple[sp.Expr, ...]]:
     """Assignments (the used names of ``where`` among them) and what is left of ``exprs``."""
-    exprs, where = fold_constants(exprs, where)
+    where = tuple((s, *_over_entries([e])) for s, e in where)
+    exprs, where = fold_constants(_over_entries(exprs), where)
     used = _used(exprs, where)
     trees = [*(e for _, e in used), *exprs]
     uses: Counter[sp.Expr] = Counter()
@@ -55,6 +56,11 @@ def share(exprs: Sequence[sp.Expr], where: Assignments) -> tuple[Assignments, tu
     return tuple(out), results
 
 
+def _over_entries(exprs: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
+    """Sums over entries with the index that a vector's entries have, so that both share names."""
+    return tuple(e.xreplace(dict.fromkeys((EACH, INWARD, OUTWARD), ENTRY)) for e in exprs)
+
+
 def fold_constants(
     exprs: Sequence[sp.Expr], where: Assignments
 ) -> tuple[tuple[sp.Expr, ...], Assignments]:
@@ -73,8 +79,8 @@ def fold_constants(
 
 def _name(k: int, expr: sp.Expr) -> sp.Expr:
     """``t0``, ``t1``, ...; a vector's name carries the index that its entries have."""
-    if isinstance(expr, Softmax):
-        return sp.IndexedBase(f"t{k}", real=True)[expr.args[1]]
+    if ENTRY in expr.free_symbols:
+        return sp.IndexedBase(f"t{k}", real=True)[ENTRY]
     return sp.Symbol(f"t{k}", real=True)
 
 
@@ -114,8 +120,6 @@ def _worth_a_name(node, constants: set[sp.Symbol]) -> bool:
         return False
     if isinstance(node, sp.Indexed | sp.Idx | sp.IndexedBase | sp.KroneckerDelta):
         return False
-    if isinstance(node, Softmax):
-        return True
-    if any(isinstance(s, sp.Idx) for s in node.free_symbols):
+    if any(isinstance(s, sp.Idx) and s != ENTRY for s in node.free_symbols):
         return False  # depends on a running index: it has no value of its own
     return not (node.is_Mul and len(node.args) == 2 and node.args[0] == -1)

@@ -28,7 +28,7 @@ def source(of: str | Density | Derivation, **options) -> str:
         return -z
     """
     d = derive(of, **options)
-    printer = TorchPrinter(like=d.outputs[0])
+    printer = TorchPrinter(str(d.density.variable), like=d.outputs[0])
     arguments = ", ".join([*d.outputs, str(d.density.variable)])
     value = _function(
         "loss", arguments, (d.kernel,), d, printer, "Negative log-likelihood less DROPPED, in nats."
@@ -46,9 +46,10 @@ def source(of: str | Density | Derivation, **options) -> str:
 
 def _constant(d: Derivation, printer: TorchPrinter) -> str:
     """The dropped constant, as a number or as a function of the target."""
-    if d.density.variable not in d.dropped.free_symbols:
+    if d.dropped.is_number:
         return f"DROPPED = {float(d.dropped.evalf(30))!r}"
-    return f"def dropped({d.density.variable}):\n    return {printer.doprint(d.dropped)}"
+    line = _wrap(f"return {printer.doprint(d.dropped)}")
+    return f"def dropped({d.density.variable}):\n{line}"
 
 
 def _docstring(d: Derivation) -> str:

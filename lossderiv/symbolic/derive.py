@@ -25,7 +25,7 @@ from lossderiv.symbolic.records import (
     output_name,
 )
 from lossderiv.symbolic.stabilise import stabilise
-from lossderiv.symbolic.vectors import ENTRY
+from lossderiv.symbolic.vectors import ENTRY, Unrolled, inward, slope_in, sum_of
 
 Where = tuple[tuple[sp.Symbol, sp.Expr], ...]
 
@@ -64,9 +64,9 @@ def derive_nll(
     expr, where = _link(density, nll_short, where, theta, links, outputs, context, steps)
     expr = _reopen_logs(expr, where, context, steps)
     steps += stabilise(expr, reading, context, where)
-    exact = steps[-1].after
+    exact = _count_up(density, steps[-1].after, where, context, steps)
     loss, dropped = _drop_constants(exact, where, context, steps)
-    moves = density.variable in dropped.free_symbols  # then the sum is worth its own form
+    moves = dropped.has(density.variable)  # then the sum is worth its own form
     return Derivation(
         density=density,
         fixed=MappingProxyType(dict(fixed)),
@@ -168,7 +168,7 @@ def _fix(density: Density, fixed, context, steps) -> tuple[sp.Expr, Where]:
 
 
 def _take_log(p, where, context, steps) -> sp.Expr:
-    nll = -open_log(p, context, where)
+    nll = inward(-open_log(p, context, where))
     steps.append(
         Step(
             -sp.log(p, evaluate=False),
@@ -184,9 +184,9 @@ def _take_log(p, where, context, steps) -> sp.Expr:
 
 
 def _link(density, nll, where, theta, links, outputs, context, steps) -> tuple[sp.Expr, Where]:
-    substitution = parameter_substitution(density, (nll, *(e for _, e in where)), theta)
-    after = nll.xreplace(substitution)
-    after_where = tuple((s, e.xreplace(substitution)) for s, e in where)
+    substitution = parameter_substitution(density, theta)
+    after = close(nll, substitution)
+    after_where = tuple((s, close(e, substitution)) for s, e in where)
     names = {n: links[n].name for n in theta}
     reasons = dict.fromkeys(links[n].because for n in theta)
     if len(reasons) > 1:
@@ -201,7 +201,7 @@ def _link(density, nll, where, theta, links, outputs, context, steps) -> tuple[s
             context,
             after_where,
             where,
-            tuple(substitution.items()),
+            substitution,
         )
     )
     return after, after_where
@@ -231,31 +231,31 @@ def _reopen_logs(expr, where, context, steps) -> sp.Expr:
     return opened
 
 
-def parameter_substitution(density: Density, exprs, theta) -> dict[sp.Expr, sp.Expr]:
-    """What replaces each parameter; every entry of a vector parameter that occurs."""
-    found = {}
-    for name, formula in theta.items():
-        symbol = density.symbols[name]
-        if isinstance(symbol, sp.IndexedBase):
-            entries = {e for expr in exprs for e in expr.atoms(sp.Indexed) if e.base == symbol}
-            found |= {e: formula.xreplace({ENTRY: e.indices[0]}) for e in entries}
-        else:
-            found[symbol] = formula
-    return found
+def parameter_substitution(density: Density, theta: Mapping[str, sp.Expr]) -> Where:
+    """What replaces each parameter, or each entry of a vector parameter."""
+    return tuple((_scalar_view(density.symbols[name]), f) for name, f in theta.items())
+
+
+def _count_up(density, expr, where, context, steps) -> sp.Expr:
+    """Where counts add up to a given number, that number is their sum."""
+    if density.data.total is None:
+        return expr
+    number, total = density.symbols[density.data.high_is], sum_of(density.variable)
+    after = expr.xreplace({number: total})
+    if after != expr:
+        reason = f"every datum adds up to {number}"
+        steps.append(Step(expr, after, "=", "the counts add up", reason, context, where))
+    return after
 
 
 def _drop_constants(expr, where, context, steps) -> tuple[sp.Expr, sp.Expr]:
     """Terms free of every output do not move the minimum; their sum is kept as ``dropped``."""
-    kept, gone = [], []
-    for term in sp.Add.make_args(expr):
-        closed = close(term, where)
-        (kept if any(closed.has(o) for o in context.outputs) else gone).append(term)
-    dropped = sp.Add(*gone)
+    kept, dropped = _split(expr, where, context)
     if dropped != 0:
         steps.append(
             Step(
                 expr,
-                sp.Add(*kept),
+                kept,
                 "constant",
                 "drop what no output moves",
                 "the minimum and the gradient stay where they are",
@@ -263,7 +263,21 @@ def _drop_constants(expr, where, context, steps) -> tuple[sp.Expr, sp.Expr]:
                 where,
             )
         )
-    return sp.Add(*kept), close(dropped, where)
+    return kept, close(dropped, where)
+
+
+def _split(expr, where, context) -> tuple[sp.Expr, sp.Expr]:
+    """The terms that an output moves and the others; a sum over entries is split like its body."""
+    kept, gone = [], []
+    for term in sp.Add.make_args(expr):
+        if isinstance(term, sp.Sum):
+            parts = _split(term.function, where, context)
+            stay, go = (p if p == 0 else sp.Sum(p, *term.limits) for p in parts)
+            kept, gone = [*kept, stay], [*gone, go]
+        else:
+            closed = close(term, where)
+            (kept if any(closed.has(o) for o in context.outputs) else gone).append(term)
+    return sp.Add(*kept), sp.Add(*gone)
 
 
 def slope(expr: sp.Expr, by: sp.Expr, where: Where) -> sp.Expr:
@@ -273,7 +287,11 @@ def slope(expr: sp.Expr, by: sp.Expr, where: Where) -> sp.Expr:
     """
     total = _partial(expr, by)
     for k, (name, meaning) in enumerate(where):
-        if expr.has(name):
+        # A named constant has no slope, and a vector's entries each depend on their own.
+        if meaning.free_symbols and expr.has(getattr(name, "base", name)):
+            if isinstance(meaning, Unrolled):
+                total += meaning.pulled_back(_partial(expr, name), name, by)
+                continue
             inner = slope(meaning, by, where[:k])
             if inner != 0:
                 total += _partial(expr, name) * _refold(inner, meaning, name)
@@ -305,7 +323,7 @@ def _signs_out(product: sp.Expr) -> sp.Expr:
 
 
 def _partial(expr: sp.Expr, by: sp.Expr) -> sp.Expr:
-    raw = expr.diff(by)
+    raw = slope_in(expr, by)
     return raw.xreplace({d: sp.Integer(0) for d in raw.atoms(sp.DiracDelta)})
 
 

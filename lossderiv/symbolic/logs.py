@@ -13,9 +13,8 @@ from collections import defaultdict
 
 import sympy as sp
 
-from lossderiv.symbolic.probe import CLASS_COUNT, Formula, points
+from lossderiv.symbolic.probe import Formula, indexed_points
 from lossderiv.symbolic.records import Context
-from lossderiv.symbolic.vectors import CLASSES
 
 
 def open_log(expr: sp.Expr, context: Context, where) -> sp.Expr:
@@ -37,6 +36,8 @@ def open_log(expr: sp.Expr, context: Context, where) -> sp.Expr:
 
 
 def _open_factor(factor: sp.Expr, context: Context, where) -> sp.Expr | None:
+    if isinstance(factor, sp.Product):
+        return sp.Sum(open_log(factor.function, context, where), *factor.limits)
     base, exponent = factor.as_base_exp()
     if exponent == 1:
         return sp.log(factor) if is_positive(factor, context, where) else None
@@ -58,7 +59,7 @@ def is_positive(expr: sp.Expr, context: Context, where) -> bool:
     if expr.is_positive:
         return True
     formula = Formula(expr, where)
-    values = [formula.at({**point, CLASSES: CLASS_COUNT}) for point in points(context)]
+    values = [formula.at(point) for point in indexed_points((expr,), context)]
     return all(v.imag == 0 and v.real >= 0 for v in values) and any(v.real > 0 for v in values)
 
 

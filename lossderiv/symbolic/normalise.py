@@ -10,6 +10,7 @@ import sympy as sp
 
 from lossderiv.errors import DensityError, ParameterError
 from lossderiv.symbolic.functions import spell_out
+from lossderiv.symbolic.normalise_vectors import over_vectors
 from lossderiv.symbolic.probe import CLASS_COUNT, Formula
 from lossderiv.symbolic.records import Density
 from lossderiv.symbolic.vectors import CLASSES
@@ -28,10 +29,10 @@ def check_density(density: Density, fixed: Mapping[str, object]) -> Mapping[str,
             f"{density.name} has no parameter {sorted(unknown)[0]!r}; "
             f"it has {', '.join(density.parameters) or 'none'}."
         )
-    found = {}
+    found, fixed = {}, {n: _plain(v) for n, v in fixed.items()}
     for k in range(PROBES):
         point, label = _parameters(density, fixed, k)
-        found[label] = float(_total(density, point))
+        found[label] = float(_total(density, point, fixed))
     if any(not abs(z - 1) <= TOLERANCE for z in found.values()):
         listed = "; ".join(f"Z = {z:.6g} at {label}" for label, z in found.items())
         raise DensityError(
@@ -42,9 +43,14 @@ def check_density(density: Density, fixed: Mapping[str, object]) -> Mapping[str,
     return MappingProxyType(found)
 
 
+def _plain(value: object) -> object:
+    """A given value as a float, or as a SymPy tuple of floats."""
+    return sp.Tuple(*map(float, value)) if isinstance(value, tuple | sp.Tuple) else float(value)
+
+
 def _parameters(density: Density, fixed: Mapping[str, object], k: int):
     point = {
-        density.symbols[name]: float(fixed[name])
+        density.symbols[name]: fixed[name]
         if name in fixed
         else domain.typical[(k + n) % len(domain.typical)]
         for n, (name, domain) in enumerate(density.parameters.items())
@@ -53,14 +59,17 @@ def _parameters(density: Density, fixed: Mapping[str, object], k: int):
     return point, label
 
 
-def _total(density: Density, point: Mapping[sp.Expr, object]) -> mp.mpf:
+def _total(density: Density, point: Mapping[sp.Expr, object], fixed: Mapping) -> mp.mpf:
     x, data = density.variable, density.data
-    formula = Formula(density.formula)
+    data = data.bounded({n: point[s] for n, s in density.symbols.items() if s in point})
+    if data.is_vector:
+        return over_vectors(density, data, point)
+    given = tuple((density.symbols[n], fixed[n]) for n in fixed)
+    formula = Formula(density.formula, given)
 
     def p(value):
         return formula._once({**point, x: value, CLASSES: CLASS_COUNT})
 
-    data = data.bounded({n: point[s] for n, s in density.symbols.items() if s in point})
     with mp.workdps(20):
         if data.shape == "category":
             return mp.fsum(p(k) for k in range(CLASS_COUNT))

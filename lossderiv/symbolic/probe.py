@@ -97,11 +97,10 @@ def _agree(a, b) -> bool:
 
 
 def _vector_value(expr: sp.Expr, point: Point) -> mp.mpf:
-    index = {s: v for s, v in point.items() if isinstance(v, int) and s in expr.free_symbols}
-    written = with_classes(expr, CLASS_COUNT, index)
-    entries = {
-        e: sp.Float(point[e.base][int(e.indices[0])], mp.mp.dps) for e in written.atoms(sp.Indexed)
-    }
+    named = expr.free_symbols | expr.atoms(sp.Idx)
+    index = {s: v for s, v in point.items() if isinstance(v, int) and s in named}
+    written = with_classes(expr, point.get(CLASSES, CLASS_COUNT), index)
+    entries = {e: _number(point[e.base][int(e.indices[0])]) for e in written.atoms(sp.Indexed)}
     scalars = {
         s: sp.Float(v, mp.mp.dps)
         for s, v in point.items()
@@ -109,6 +108,10 @@ def _vector_value(expr: sp.Expr, point: Point) -> mp.mpf:
     }
     number = written.xreplace(entries).xreplace(scalars).evalf(mp.mp.dps)
     return mp.mpmathify(number)
+
+
+def _number(value: object) -> sp.Expr:
+    return sp.Integer(value) if isinstance(value, int) else sp.Float(value, mp.mp.dps)
 
 
 def indexed_points(exprs: Sequence[sp.Expr], context: Context, count: int = 6) -> Iterator[Point]:

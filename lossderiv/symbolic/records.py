@@ -46,8 +46,9 @@ class Domain(_Picklable):
 
     ``assumptions`` are what SymPy may use, ``link`` is the default way from a raw output into the
     domain (``None``: the parameter is given, not learned), ``typical`` are probe points well
-    inside, ``extreme`` ones far out. ``shape`` is ``"scalar"``, ``"simplex"`` (a vector of
-    probabilities on the last axis) or ``"category"`` (the index of one).
+    inside, ``extreme`` ones far out. ``shape`` is ``"scalar"``, ``"vector"`` (such numbers along
+    the last axis), ``"simplex"`` (a vector of probabilities), ``"category"`` (the index of one) or
+    ``"increasing"`` (a given tuple of numbers).
     """
 
     name: str
@@ -61,7 +62,15 @@ class Domain(_Picklable):
     typical: tuple = ()
     extreme: tuple = ()
     shape: str = "scalar"
-    high_is: str = ""  # the given parameter that bounds the data from above, if one does
+    high_is: str = ""  # the given parameter whose value, or length, bounds the data from above
+    total: int | None = None  # what the entries of a vector add up to, if they must
+    entry: str = ""  # of a vector: the name of the domain in which its entries live
+    pairs: bool = False  # whether a vector has an entry for each pair of the data's entries
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether the domain holds vectors, along the last axis."""
+        return self.shape in ("vector", "simplex")
 
     def contains(self, value: float) -> bool:
         """Whether the number ``value`` lies in the domain.
@@ -75,26 +84,43 @@ class Domain(_Picklable):
         whole = not self.integer or (math.isfinite(value) and value == math.floor(value))
         return bool(above and below and whole and math.isfinite(value))
 
+    def width(self, entries: int) -> int:
+        """How long a vector is, for data with so many entries."""
+        return entries * (entries - 1) // 2 if self.pairs else entries
+
     def bounded(self, values: Mapping[str, object]) -> Domain:
         """The domain with its upper end set to the value of the parameter that names it."""
         if not self.high_is or self.high_is not in values:
             return self
-        high = int(values[self.high_is])
+        value = values[self.high_is]
+        high = len(value) if isinstance(value, tuple | sp.Tuple) else int(value)
+        if self.is_vector:
+            a, b = high // 2, high // 3
+            typical = ((b, high - 2 * b, b), (0, high, 0), (a, 0, high - a))
+            return replace(self, name=f"Counts({high})", high=high, total=high, typical=typical)
         typical = tuple(dict.fromkeys(min(v, high) for v in self.typical))
         return replace(self, name=f"Integer(0, {high})", high=high, typical=typical)
 
     def symbol(self, name: str) -> sp.Expr:
         """The SymPy symbol for a number (or vector) called ``name`` in this domain."""
-        if self.shape == "simplex":
-            return sp.IndexedBase(name, real=True)
+        if self.is_vector:
+            return sp.IndexedBase(name, **(dict(self.assumptions) or {"real": True}))
         return sp.Symbol(name, **dict(self.assumptions))
 
     def describe(self) -> str:
         """The domain in words, for error messages: ``Unit: 0 <= x <= 1``."""
         if self.shape == "simplex":
-            return f"{self.name}: probabilities that sum to 1, on the last axis"
+            kind = "positive numbers" if self.open_low else "probabilities"
+            return f"{self.name}: {kind} that add up to 1, on the last axis"
         if self.shape == "category":
             return f"{self.name}: a class index 0 .. K-1"
+        if self.shape == "increasing":
+            return f"{self.name}: a tuple of numbers, each larger than the one before"
+        if self.total is not None:
+            return f"{self.name}: counts that add up to {self.total}, on the last axis"
+        if self.shape == "vector":
+            entry = replace(self, shape="scalar", name="each entry").describe()
+            return f"{self.name}: {entry}, on the last axis"
         low = "" if self.low == -math.inf else f"{self.low:g} {'<' if self.open_low else '<='} "
         high = "" if self.high == math.inf else f" {'<' if self.open_high else '<='} {self.high:g}"
         kind = "integer" if self.integer else "real"
@@ -262,7 +288,7 @@ class Derivation(_Picklable):
     @property
     def exact_kernel(self) -> sp.Expr:
         """The exact negative log-likelihood in the outputs, in the form that is computed."""
-        if self.density.variable not in self.dropped.free_symbols:
+        if not self.dropped.has(self.density.variable):
             return self.scale * self.kernel + self.dropped
         return self.exact_steps[-1].after if self.exact_steps else self.open_exact
 
@@ -331,5 +357,15 @@ def output_name(symbol: sp.Expr) -> str:
 def close(expr: sp.Expr, where: tuple[tuple[sp.Symbol, sp.Expr], ...]) -> sp.Expr:
     """``expr`` with every name of ``where`` replaced by what it stands for, last first."""
     for name, meaning in reversed(where):
-        expr = expr.xreplace({name: meaning})
+        if isinstance(name, sp.Indexed):
+            expr = expr.xreplace(_entries(name, meaning, expr))
+        else:
+            expr = expr.xreplace({name: meaning})
     return expr
+
+
+def _entries(name: sp.Indexed, meaning: sp.Expr, expr: sp.Expr) -> dict[sp.Expr, sp.Expr]:
+    """What each entry of a named vector in ``expr`` stands for, given the one at one index."""
+    (i,) = name.indices
+    found = {e for e in expr.atoms(sp.Indexed) if e.base == name.base}
+    return {e: meaning.xreplace({i: e.indices[0]}) for e in found}

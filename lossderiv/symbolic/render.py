@@ -19,6 +19,9 @@ SPELLINGS = {
     "rate": r"\lambda",
     "concentration": r"\alpha",
     "scale": r"\beta",
+    "cutpoints": "c",
+    "diag": "d",
+    "off": "o",
 }
 
 
@@ -64,8 +67,13 @@ class _Tex(LatexPrinter):
         return str(expr.label)
 
     def _print_Sum(self, expr):
-        j = expr.variables[0]
-        return rf"\sum_{{{self._print(j)}}} {self._print(expr.function)}"
+        j, body = expr.variables[0], self._print(expr.function)
+        body = rf"\left({body}\right)" if expr.function.is_Add else body
+        return rf"\sum_{{{self._print(j)}}} {body}"
+
+    def _print_Product(self, expr):
+        k = expr.variables[0]
+        return rf"\prod_{{{self._print(k)}}} {self._print(expr.function)}"
 
     def _print_KroneckerDelta(self, expr, exp=None):
         i, j = (self._print(a) for a in expr.args)
@@ -98,6 +106,9 @@ class _Plain(StrPrinter):
 
     def _print_Sum(self, expr):
         return f"sum_{expr.variables[0].label}({self._print(expr.function)})"
+
+    def _print_Product(self, expr):
+        return f"prod_{expr.variables[0].label}({self._print(expr.function)})"
 
     def _print_KroneckerDelta(self, expr):
         i, j = (self._print(a) for a in expr.args)

@@ -11,6 +11,7 @@ import sympy as sp
 
 from lossderiv.errors import DensityError
 from lossderiv.symbolic.records import Density, Domain
+from lossderiv.symbolic.vectors import CLASSES, ENTRY
 
 _names: ContextVar[list[tuple[sp.Symbol, sp.Expr]] | None] = ContextVar("names", default=None)
 
@@ -19,7 +20,8 @@ def let(name: str, expr: sp.Expr) -> sp.Symbol:
     """Name an intermediate inside a density, so that it stays closed all the way to the code.
 
     ``z = let("z", (x - mu) / sigma)`` keeps the residual in one piece: expanded, a squared
-    residual loses every digit when ``x`` and ``mu`` are close and large.
+    residual loses every digit when ``x`` and ``mu`` are close and large. An expression in an entry
+    of a vector names the entry: ``z = let("z", x[k] - mu[k])`` stands for a vector.
     """
     names = _names.get()
     if names is None:
@@ -27,10 +29,17 @@ def let(name: str, expr: sp.Expr) -> sp.Symbol:
             f"let({name!r}, ...) was called outside a density. Use it only inside the function "
             "that @density turns into a Density."
         )
-    if any(s.name == name for s, _ in names):
+    if any(str(getattr(s, "base", s)) == name for s, _ in names):
         raise DensityError(f"The name {name!r} is given twice by let; choose another.")
+    expr = sp.sympify(expr)
+    running = [s for s in expr.free_symbols if isinstance(s, sp.Idx)]
+    if running:  # one name for each entry
+        (k,) = running
+        vector = sp.IndexedBase(name, real=True)
+        names.append((vector[ENTRY], expr.xreplace({k: ENTRY})))
+        return vector[k]
     symbol = sp.Symbol(name, real=True)
-    names.append((symbol, sp.sympify(expr)))
+    names.append((symbol, expr))
     return symbol
 
 
@@ -81,10 +90,10 @@ def _checked(name, expr, variable, data, symbols, declared, where, function, twi
             f"The density {name} returned {type(expr).__name__}, not a formula. Return p(x) as a "
             "SymPy expression."
         ) from problem
-    known = {variable, *symbols.values(), *(s for s, _ in where)}
+    known = {variable, *symbols.values(), *(getattr(s, "base", s) for s, _ in where), CLASSES}
     known |= {s.label for s in known if isinstance(s, sp.IndexedBase)}
     free = expr.free_symbols.union(*(e.free_symbols for _, e in where))
-    strange = {s for s in free if s not in known and not isinstance(s, sp.Indexed)}
+    strange = {s for s in free if s not in known and not isinstance(s, sp.Indexed | sp.Idx)}
     if strange:
         raise DensityError(
             f"The density {name} uses {', '.join(sorted(map(str, strange)))}, which is neither its "
