@@ -1,6 +1,7 @@
 """The training workflow on tiny data: what it learns, repeats, shows and refuses."""
 
 import math
+import os
 import sys
 
 import matplotlib
@@ -164,6 +165,24 @@ def test_keeps_the_best_epoch_not_the_last(tiny):
     assert history.best < history.val[-1]
     assert history.best == min(history.val)
     assert ae.evaluate(model, tiny.val, nn.MSELoss()) == history.best
+
+
+def test_steps_do_not_search_for_gpus_and_the_environment_is_restored(tiny, monkeypatch):
+    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    monkeypatch.setenv(name, "1")
+    seen = []
+
+    def loss(outputs, images):
+        if torch.is_grad_enabled():
+            seen.append(os.environ[name])
+        return nn.functional.mse_loss(outputs, images)
+
+    fit(tiny, loss=loss, epochs=2)
+    assert set(seen) == {"0"}
+    assert os.environ[name] == "1"
+    with pytest.raises(ae.NonFiniteLoss):
+        fit(tiny, loss=lambda outputs, images: outputs.sum() * math.nan)
+    assert os.environ[name] == "1"
 
 
 def test_batches_cover_the_data_once_per_epoch():

@@ -390,5 +390,6 @@ def test_table_shows_further_columns_and_a_dash_where_there_is_no_value():
     assert text[2].endswith("–")
     assert markdown[0].endswith("<small>bits per pixel</small> |")
     assert markdown[2].endswith("| 2.30 <small>±&nbsp;0.05</small> |")
+    assert "<small>sharp&shy;ness</small>" in markdown[0]
     assert markdown[3].endswith("| – |")
     assert len({line.count("|") for line in markdown}) == 1

@@ -67,8 +67,10 @@ class Table:
 
     def _repr_markdown_(self) -> str:
         head, *body = self._cells()
-        # Heads and spreads in small print, so that eight columns fit the width of a page.
-        columns = [f"<small>{name}</small>" for name in head[1:]]
+        # Heads and spreads in small print, so that eight columns fit the width of a page; where
+        # there are more, long heads may be hyphenated.
+        names = [HYPHENATED.get(name, name) if self.beside else name for name in head[1:]]
+        columns = [f"<small>{name}</small>" for name in names]
         lines = [["", *columns], ["---", *["--:"] * len(columns)]]
         for method, *cells in body:
             parts = (cell.partition(" ± ") for cell in cells)
@@ -77,6 +79,15 @@ class Table:
                            for mid, _, half in parts)]
             )  # fmt: skip
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+HYPHENATED = {
+    "precision": "pre&shy;cision",
+    "density": "den&shy;sity",
+    "coverage": "cover&shy;age",
+    "sharpness": "sharp&shy;ness",
+    "copying": "copy&shy;ing",
+}
 
 
 def average(scores: Sequence[Scores]) -> Scores:
