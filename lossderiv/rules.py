@@ -43,6 +43,7 @@ from lossderiv.special import (
     expm1_minus,
     exprel_inverse,
     exprel_mean,
+    gamma_deviance,
     inside,
     inverse_expm1,
     lbeta,
@@ -372,6 +373,15 @@ READING: tuple[Rule, ...] = (
         spares=(a * expm1_minus(u), expm1_minus(u) + scaled_expm1(a, u)),
     ),
     Rule(
+        "a deviance less its slope in a softplus",
+        find=logistic(t) * expm1_minus(u) - softplus_pull(t) * scaled_expm1(softplus(t), u),
+        give=-logistic(t) * u,
+        because="that is what the two are: e^u - 1 - u less e^u - 1",
+        anchor={t: 0, u: 1},
+        witness={t: 0.0, u: 40.0},
+        spares=(logistic(t) * expm1_minus(u), softplus_pull(t) * scaled_expm1(softplus(t), u)),
+    ),
+    Rule(
         "Student's tail and its slope",
         find=exp(v) * log1p_square(u * exp(-v / 2)) / 2
         - u * (exp(v) / 2 + half) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)) / 2,
@@ -558,6 +568,42 @@ READING: tuple[Rule, ...] = (
 )
 
 COMPUTING: tuple[Rule, ...] = (
+    Rule(
+        "a gamma deviance by its two means",
+        find=scaled_expm1_minus(exp(v), u),
+        give=gamma_deviance(exp(v), exp(u + v)),
+        because="the ratio of the two keeps more digits than a sum of logs",
+        anchor={v: 0, u: 1},
+        witness=None,
+        spares=(scaled_expm1_minus(m, u), expm1_minus(u)),
+    ),
+    Rule(
+        "a gamma deviance by its two means, one a softplus",
+        find=scaled_expm1_minus(softplus(v), u),
+        give=gamma_deviance(softplus(v), exp(u + log_softplus(v))),
+        because="the ratio of the two keeps more digits than a sum of logs",
+        anchor={v: 0, u: 1},
+        witness=None,
+        spares=(scaled_expm1_minus(m, u), expm1_minus(u)),
+    ),
+    Rule(
+        "slope of a gamma deviance by its two means, one a softplus",
+        find=scaled_expm1(softplus(v), u),
+        give=exp(u + log_softplus(v)) - softplus(v),
+        because="the two means keep more digits than the exponential of a sum of logs",
+        anchor={v: 0, u: 1},
+        witness=None,
+        spares=(scaled_expm1(m, u), softplus(v) * expm1(u)),
+    ),
+    Rule(
+        "slope of a gamma deviance by its two means",
+        find=scaled_expm1(exp(v), u),
+        give=exp(u + v) - exp(v),
+        because="the two means keep more digits than the exponential of a sum of logs",
+        anchor={v: 0, u: 1},
+        witness=None,
+        spares=(scaled_expm1(m, u), exp(v) * expm1(u)),
+    ),
     Rule(
         "a Poisson count's log-probability",
         find=lgamma(c + 1) + exp(u) - u * c,

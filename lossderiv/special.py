@@ -1238,6 +1238,21 @@ def scaled_expm1_minus(k, u):
 """,
 )
 
+gamma_deviance = make_special(
+    "gamma_deviance",
+    meaning=lambda a, b: b - a - a * sp.log(b / a),
+    slopes=(None, None),
+    spelling="""
+def gamma_deviance(a, b):
+    # b - a - a log(b/a), 0 where b = a
+    lean = torch.log(b) - torch.log(a)  # where the ratio itself would overflow
+    far = torch.abs(lean) > 40.0
+    d = torch.where(far, lean, torch.log(b / torch.where(far, b, a)))
+    near = torch.where(d < 1.0, d, 0.0)
+    return torch.where(d < 1.0, a * expm1_minus(near), b - a - a * d)
+""",
+)
+
 scaled_square_pull = make_special(
     "scaled_square_pull",
     meaning=lambda k, z: k * (sp.log(1 + z**2) - z**2 / (1 + z**2)),
@@ -1524,6 +1539,7 @@ SPECIAL: dict[str, type[Special]] = {
         scaled_square_pull,
         scaled_expm1,
         scaled_expm1_minus,
+        gamma_deviance,
         share_deviance,
         rising_stirling,
         rising_stirling_slope,

@@ -41,6 +41,10 @@ TIDYING = {
     "a deviance less its slope",
     "exponents that no parameter moves",
     "log of a number less its square",
+    "a gamma deviance by its two means",
+    "slope of a gamma deviance by its two means",
+    "a gamma deviance by its two means, one a softplus",
+    "slope of a gamma deviance by its two means, one a softplus",
 }
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

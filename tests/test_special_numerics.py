@@ -127,6 +127,7 @@ ROWS = (
     "overdispersed_balance",
     "binomial_deviance",
     "binomial_pull",
+    "gamma_deviance",
     "log_i0e",
     "bessel_lag",
     "bessel_gap",
