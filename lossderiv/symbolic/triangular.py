@@ -70,8 +70,9 @@ def forward(r, diagonal, lower):
         w = Backward(*turned, lower, OUTWARD, p, ENTRY)
         in_r, in_diagonal = (v.xreplace({m: ENTRY}).diff(by) for v in (r, diagonal))
         in_lower = lower.xreplace({p: ENTRY}).diff(by)
-        both = (v.xreplace({ENTRY: EACH}) for v in (w, name))
-        return w * in_r - w * name * in_diagonal - Pairs(*both, EACH, ENTRY) * in_lower
+        v, z, c = (e.xreplace({ENTRY: EACH}) for e in (w, name, in_diagonal))
+        along = Scaled(v, c, EACH, ENTRY) * name if c != 0 else 0
+        return w * in_r - along - Pairs(v, z, EACH, ENTRY) * in_lower
 
 
 class Backward(Unrolled):
@@ -99,6 +100,29 @@ def backward(g, diagonal, lower):
             at = {n: sp.Integer(row)}
             w[row] = (g.xreplace(at) - sp.Add(*known)) / diagonal.xreplace(at)
         return w[row]
+
+
+class Scaled(Unrolled):
+    """Entry ``i`` of the products ``c_i w_i``, arguments ``(w_k, c_k, k, i)``.
+
+    They are formed before anything else is multiplied: ``w_i z_i`` alone may overflow.
+    """
+
+    nargs = 4
+    tex = r"#2 \odot #1"
+    spelling = """
+def scaled(w, c):
+    return c * w
+""".strip("\n")
+
+    @property
+    def vectors(self) -> tuple[tuple[sp.Expr, sp.Idx], ...]:
+        w, c, k, _ = self.args
+        return (w, k), (c, k)
+
+    def written(self, count: int) -> sp.Expr:
+        w, c, k, i = self.args
+        return w.xreplace({k: i}) * c.xreplace({k: i})
 
 
 class Pairs(Unrolled):
