@@ -17,7 +17,9 @@ BUILT := _build/.built
 PAGES := _build/html/book/index.html
 
 PACKAGE := $(shell find lossderiv -name '*.py' -o -name '*.json')
-BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*')
+# The pages of book/atlas/families are written by the build itself.
+BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*' \
+    ! -path 'book/atlas/families/*')
 CONFIG := _config.yml _toc.yml $(shell find book/_ext -name '*.py')
 
 .PHONY: book test lab notebooks certificates lint clean
@@ -54,7 +56,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 
 clean:
-	rm -rf _build .pytest_cache .ruff_cache
+	rm -rf _build book/atlas/families .pytest_cache .ruff_cache
 	find lossderiv tests book benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- stamps -----------------------------------------------------------------

@@ -195,7 +195,7 @@ def weibull(x: Positive, scale: Positive, concentration: Positive):
     return concentration / x * exp(concentration * z - exp(concentration * z))
 
 
-@family(torch="AsymmetricLaplace(mu, b, tau)")
+@family()
 def asymmetric_laplace(x: Real, mu: Real, b: Positive, tau: Given(Unit)):
     """Absolute error that costs more on one side: mu is the quantile at level tau.
 

@@ -33,7 +33,8 @@ LABELS = {
 MEANING = (
     "Errors are in nat: 1 nat is the error that rounding the inputs alone would cause. A case is "
     "bad when its value or a slope is off by more than 16 nat or is not finite; everyday counts "
-    "those among everyday inputs; harm is off by 16 roundings of 1 more."
+    "the bad ones among everyday inputs, harm those that are off by another 16 roundings of 1. "
+    "Not finite are values / slopes."
 )
 
 
@@ -103,38 +104,9 @@ class Certificate:
             if row.code != fingerprint(derive(self.family, links=row.links, **row.given))
         )
 
-    def markdown(self) -> str:
-        """One Markdown table for each float type, and what the columns mean."""
-        parts = []
-        for dtype in self.dtypes:
-            head = (dtype, *(heading for heading, _ in COLUMNS))
-            rule = (":--", *("--:" for _ in COLUMNS))
-            rows = [head, rule, *self._lines(dtype)]
-            parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
-        return "\n\n".join([*parts, *self._remarks()])
-
-    def text(self) -> str:
-        """All figures for a terminal of 80 columns."""
-        widths = [w for _, w in COLUMNS]
-        out = [f"Certificate of {self.family}"]
-        for dtype in self.dtypes:
-            out.append("")
-            for label, *cells in ((dtype, *(h for h, _ in COLUMNS)), *self._lines(dtype)):
-                padded = (f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
-                out.append(f"{label:19}{''.join(padded)}".rstrip())
-        remarks = (textwrap.fill(r.replace("`", ""), 78) for r in self._remarks())
-        return "\n\n".join(["\n".join(out), *remarks])
-
-    def _lines(self, dtype: str) -> Iterator[tuple[str, ...]]:
-        """The cells of a table in one float type: a line for each loss, under its row's name."""
-        for row in self.rows:
-            if len(self.rows) > 1:
-                yield (row.name, *("" for _ in COLUMNS))
-            for f in row.figures:
-                if f.dtype == dtype:
-                    yield (LABELS[f.who], *_cells(f))
-
-    def _remarks(self) -> tuple[str, ...]:
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the columns mean, how it was measured and, if so, that it is stale; Markdown."""
         how = (
             f"Each row has {self.moderate} everyday and {self.extreme} extreme cases (seed "
             f"{self.seed}), measured against an independent judge with torch {self.torch} and "
@@ -145,6 +117,38 @@ class Certificate:
             f"`{REFRESH}`."
         )
         return (MEANING, how, warning) if self.stale else (MEANING, how)
+
+    def table(self, dtype: str) -> str:
+        """The figures in one float type as a Markdown table."""
+        head = (dtype, *(heading for heading, _ in COLUMNS))
+        rule = (":--", *("--:" for _ in COLUMNS))
+        lines = (line if line[1] else (f"**{line[0]}**", *line[1:]) for line in self._lines(dtype))
+        return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *lines))
+
+    def markdown(self) -> str:
+        """A Markdown table for each float type, and what the columns mean."""
+        return "\n\n".join([*(self.table(dtype) for dtype in self.dtypes), *self.remarks])
+
+    def text(self) -> str:
+        """All figures for a terminal of 80 columns."""
+        widths = [w for _, w in COLUMNS]
+        out = [f"Certificate of {self.family}"]
+        for dtype in self.dtypes:
+            out.append("")
+            for label, *cells in ((dtype, *(h for h, _ in COLUMNS)), *self._lines(dtype)):
+                padded = (f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+                out.append(f"{label:19}{''.join(padded)}".rstrip())
+        remarks = (textwrap.fill(r.replace("`", ""), 78) for r in self.remarks)
+        return "\n\n".join(["\n".join(out), *remarks])
+
+    def _lines(self, dtype: str) -> Iterator[tuple[str, ...]]:
+        """The cells of a table in one float type: a line for each loss, under its row's name."""
+        for row in self.rows:
+            if len(self.rows) > 1:
+                yield (row.name, *("" for _ in COLUMNS))
+            for f in row.figures:
+                if f.dtype == dtype:
+                    yield (LABELS[f.who], *_cells(f))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"text/markdown": self.markdown(), "text/plain": self.text()}
@@ -163,9 +167,9 @@ COLUMNS = (  # with their widths on a terminal
     ("everyday", 9),
     ("harm", 5),
     ("value max", 10),
-    ("99 %", 6),
+    ("99\u00a0%", 6),
     ("slope max", 10),
-    ("99 %", 6),
+    ("99\u00a0%", 6),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,11 +12,26 @@ import yaml
 from bs4 import BeautifulSoup
 
 
-def toc(root: Path) -> list[str]:
-    """The pages of the table of contents, the root first: ``["book/index", ...]``."""
+def toc(root: Path, written: Mapping[str, Iterable[str]]) -> list[str]:
+    """The pages of the table of contents, the root first: ``["book/index", ...]``.
+
+    ``written`` names the pages of each glob, which are there only once the book is built.
+    """
     tree = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     parts = tree.get("parts", [tree])
-    return [tree["root"], *(chapter["file"] for part in parts for chapter in part["chapters"])]
+    entries = [entry for part in parts for entry in part["chapters"]]
+    return [tree["root"], *(page for entry in entries for page in _pages(entry, written))]
+
+
+def _pages(entry: dict, written: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """The pages of one entry and of the sections below it."""
+    if "glob" in entry:
+        folder = entry["glob"].removesuffix("*")
+        yield from (f"{folder}{name}" for name in written[entry["glob"]])
+    else:
+        yield entry["file"]
+    for section in entry.get("sections", []):
+        yield from _pages(section, written)
 
 
 @cache

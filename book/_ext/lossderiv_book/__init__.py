@@ -6,6 +6,7 @@
 ``mathjax``               formulas are typeset offline, from the file system
 ``times``                 ``{runtime}`` and ``{readtime}``: measured, not typed
 ``references``            a chapter's own list of the works that it cites
+``atlas``                 a page for each family of the catalogue
 ``exercises``             no two places of a page share an id
 ``derivations``           a derivation's table is marked as one
 ``docstrings``            examples in docstrings get a heading
@@ -19,6 +20,7 @@ from __future__ import annotations
 from sphinx.application import Sphinx
 
 from . import (
+    atlas,
     cache_key,
     chapter_numbers,
     derivations,
@@ -32,6 +34,7 @@ from . import (
 
 PARTS = (
     cache_key,
+    atlas,
     chapter_numbers,
     mathjax,
     references,

@@ -1,0 +1,281 @@
+"""A family's page and the index of all families, as MyST Markdown. Nothing is written by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import lossderiv as ld
+from lossderiv.sampling import SUMMARIES
+from lossderiv.symbolic.records import Density, Derivation, Domain
+from lossderiv.symbolic.render import tex
+
+from .curves import AtlasError
+from .drawing import Picture
+from .mentions import Chapter, exercises, using
+from .words import GROUPS, assignments, group, symbol, tex_name, title, with_symbols
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of the catalogue with all that its page tells."""
+
+    density: Density
+
+    @property
+    def name(self) -> str:
+        return self.density.name
+
+    @cached_property
+    def certificate(self) -> ld.Certificate:
+        return ld.certificate(self.name)
+
+    @cached_property
+    def given(self) -> dict[str, object]:
+        """Values for the parameters that must be given, as the certificate has them."""
+        needed = [n for n, domain in self.density.parameters.items() if domain.link is None]
+        known = self.certificate.rows[0].given
+        return {n: known[n] for n in needed}
+
+    @cached_property
+    def derivation(self) -> Derivation:
+        return ld.derive(self.name, **self.given)
+
+    @cached_property
+    def told(self) -> tuple[str, str, str]:
+        """The parts of the docstring: its sentence, its moments, its source and counterparts."""
+        text = " ".join(self.density.doc.split())
+        told, found, source = text.partition("Source: ")
+        sentence, _, moments = told.partition(". ")
+        if not found or not moments.strip():
+            raise AtlasError(
+                f"The docstring of {self.name} (lossderiv/catalogue.py) must have a sentence, then "
+                "the moments, then 'Source: ' with the source and its scipy counterpart."
+            )
+        return f"{sentence}.", moments.strip(), source.strip()
+
+    @cached_property
+    def known_as(self) -> tuple[tuple[dict[str, object], str], ...]:
+        """Named losses that the family becomes, each with the values that it needs."""
+        settings = [dict(row.given) for row in self.certificate.rows] + [
+            {**self.given, n: 1}
+            for n, domain in self.density.parameters.items()
+            if domain.link is not None
+            and (domain.low, domain.shape) == (0, "scalar")
+            and domain.contains(1)
+            and len(self.derivation.outputs) > 1
+        ]
+        found: dict[str, dict[str, object]] = {}
+        for fixed in settings:
+            said = ld.known_as(self.name, **fixed)
+            if said is not None:
+                found.setdefault(said, fixed)
+        return tuple((fixed, said) for said, fixed in found.items())
+
+    @property
+    def call(self) -> str:
+        """``"student_t"``, and the values that must be given."""
+        return ", ".join([f'"{self.name}"', *(f"{n}={v}" for n, v in self.given.items())])
+
+
+def support(domain: Domain, x: str = "x") -> str:
+    """Where a number called ``x`` lives, in a few words."""
+    if domain.shape == "simplex":
+        return "fractions that sum to 1"
+    if domain.shape == "category":
+        return "a class 0, 1, …, K − 1"
+    if domain.shape != "scalar":
+        return domain.describe().partition(": ")[2].replace("<=", "≤")
+    if domain.high_is:
+        return f"0, 1, …, {domain.high_is}"
+    low, high = (
+        f"{end:.4g}".replace("-", "−").replace("3.142", "π") for end in (domain.low, domain.high)
+    )
+    if domain.integer:
+        if high == "inf":
+            return "any integer" if low == "−inf" else f"{low}, {domain.low + 1:g}, …"
+        return f"{low} or {high}" if domain.high == domain.low + 1 else f"{low}, …, {high}"
+    if (low, high) == ("−inf", "inf"):
+        return "any real number"
+    if high == "inf":
+        return f"{x} {'>' if domain.open_low else '≥'} {low}"
+    below = f"{low} {'<' if domain.open_low else '≤'} "
+    return f"{below}{x} {'<' if domain.open_high else '≤'} {high}"
+
+
+def page(family: Family, pictures: tuple[Picture, Picture], found: tuple[Chapter, ...]) -> str:
+    """The whole page of one family."""
+    sections = (
+        heading(family),
+        plates(family, pictures),
+        use(family),
+        parameters(family),
+        derivation(family),
+        certificate(family),
+        counterparts(family),
+        mentions(family, found),
+        source(family),
+    )
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def heading(family: Family) -> str:
+    sentence, _, _ = family.told
+    named = [n for n in family.density.parameters if n != family.name]
+    return f"# {title(family.name)}\n\n{with_symbols(sentence, named)}"
+
+
+def plates(family: Family, pictures: tuple[Picture, Picture]) -> str:
+    items = [
+        f":::{{grid-item}}\n```{{figure}} pictures/{family.name}-{kind}.svg\n:alt: {picture.alt}\n"
+        f":figclass: plate\n\n{picture.caption}\n```\n:::"
+        for kind, picture in zip(("density", "loss"), pictures, strict=True)
+    ]
+    return "\n\n".join(["::::{grid} 1 1 2 2\n:gutter: 3", *items, "::::"])
+
+
+def use(family: Family) -> str:
+    return f"## Use it\n\n```python\n{example(family)}\n```"
+
+
+def example(family: Family) -> str:
+    """Lines that make the loss and call it; they are executed before they are printed."""
+    outputs = family.derivation.context.outputs
+    shapes = ["(4, 3)" if hasattr(o, "label") else "4" for o in outputs]
+    made = ", ".join(f"torch.zeros({shape.strip('()')})" for shape in shapes)
+    names = ", ".join(family.derivation.outputs)
+    lines = (
+        "import torch",
+        "import lossderiv as ld",
+        "",
+        f"loss = ld.loss({family.call})",
+        f"# {names}",
+        f"outputs = ({made}{',' if len(outputs) == 1 else ''})",
+        "x = loss.sample(outputs)",
+        "loss(outputs, x)",
+    )
+    text = "\n".join(lines)
+    exec(compile(text, f"<example of {family.name}>", "exec"), {})
+    return text
+
+
+def parameters(family: Family) -> str:
+    d = family.derivation
+    rows = ["| parameter | lives in | from the raw output |", "|:--|:--|:--|"]
+    for name, domain in family.density.parameters.items():
+        how = "given" if name in family.given else _linked(d, name)
+        rows.append(
+            f"| ${tex_name(name)}$ &nbsp; `{name}` | {support(domain, symbol(name))} | {how} |"
+        )
+    _, moments, _ = family.told
+    summary = SUMMARIES.get(family.name)
+    absent = [k for k in ("mean", "mode") if getattr(summary, k, None) is None]
+    without = f" `loss.{'` and `loss.'.join(absent)}` say so." if absent else ""
+    data = f"**Data** {support(family.density.data)}."
+    said = with_symbols(moments, family.density.parameters)
+    return "\n\n".join(["## Parameters", "\n".join(rows), data, f"**Moments** {said}{without}"])
+
+
+def _linked(d: Derivation, name: str) -> str:
+    link = d.links[name]
+    if link.name == "softmax":
+        return f"softmax of ${tex_name('eta_' + name)}$"
+    inverse = tex(d.theta[name])
+    return f"${tex_name(name)} = {inverse}$ &nbsp; ({link.name})"
+
+
+def derivation(family: Family) -> str:
+    d = family.derivation
+    said = assignments(family.given)
+    intro = f"With {said}. " if said else ""
+    dropped = (
+        "Nothing is dropped: the loss is the exact negative log-likelihood."
+        if d.dropped == 0
+        else f"The loss leaves out what no output moves: ${tex(d.dropped)}$ for each element."
+    )
+    lead = f"{intro}Every step is proven or checked by `ld.derive({family.call}).check()`."
+    return f"## Derivation\n\n{lead}\n\n{d.markdown()}\n\n{dropped}"
+
+
+def source(family: Family) -> str:
+    code = ld.source(family.derivation).partition('\n"""\n')[2].strip()
+    code = re.sub(r"\n{3,}", "\n\n", code)
+    lead = (
+        f"`print(ld.source({family.call}))` writes this, with the derivation as its docstring. It "
+        "needs nothing but torch."
+    )
+    return f"## Source\n\n{lead}\n\n```{{code-block}} python\n:class: package\n{code}\n```"
+
+
+def certificate(family: Family) -> str:
+    c = family.certificate
+    first, *others = c.dtypes
+    table = f":::{{div}} certificate\n{c.table(first)}\n:::"
+    folded = "\n\n".join(c.table(dtype) for dtype in others)
+    fold = f":::{{dropdown}} {' and '.join(others)}\n:class-body: certificate\n\n{folded}\n:::"
+    lead = f'What `ld.certificate("{family.name}")` holds: measured, not promised.'
+    return "\n\n".join(
+        x for x in ("## Certificate", lead, table, fold if others else "", *c.remarks) if x
+    )
+
+
+SCIPY = re.compile(r"scipy\.stats\.\w+\((?:[^()]|\([^()]*\))*\)")
+
+
+def spelled(family: Family) -> Iterator[tuple[str, str]]:
+    """Where else the family can be had: a library, and how it is spelled there."""
+    for fixed, said in family.known_as:
+        when = f" with {assignments(fixed)}" if fixed else ""
+        name, _, how = said.partition(" (")
+        name, _, times = name.partition(", times ")
+        factor = f", times {times}" if times else ""
+        what = f", where {how.rstrip(')')}" if how else ""
+        yield "torch.nn", f"`{name}`{factor}{when}{what}"
+    if family.density.twin:
+        yield "torch.distributions", f"`{family.density.twin}`"
+    for found in SCIPY.findall(family.density.doc):
+        yield "scipy.stats", f"`{found.removeprefix('scipy.stats.')}`"
+
+
+def counterparts(family: Family) -> str:
+    rows = [f"| {library} | {how} |" for library, how in spelled(family)]
+    table = "\n".join(["| library | spelled, in the parameters above |", "|:--|:--|", *rows])
+    _, _, where = family.told
+    reference = re.split(r";\s*(?=scipy|torch)", where)[0].rstrip(".")
+    none = "Neither torch nor scipy has this family."
+    return "\n\n".join(["## Elsewhere", table if rows else none, f"**Source** {reference}."])
+
+
+def mentions(family: Family, found: tuple[Chapter, ...]) -> str:
+    lines = [f"- Chapter {c.number}: [](../../../{c.page}.md)" for c in using(family.name, found)]
+    lines += [
+        f"- {{ref}}`Exercise {number} <{label}>`: {asks}."
+        for number, label, asks in exercises(family.name, found)
+    ]
+    return "\n".join(["## In this book", "", *lines]) if lines else ""
+
+
+def index(families: tuple[Family, ...]) -> str:
+    """Tables of all families, by the kind of their data."""
+    parts = []
+    for name, about in GROUPS:
+        rows = [row(f) for f in families if group(f.density) == name]
+        if rows:
+            head = "| family | data | parameters | torch has it as |\n|:--|:--|:--|:--|"
+            parts.append("\n\n".join([f"## {name}", about, "\n".join([head, *rows])]))
+    return "\n\n".join(parts) + "\n"
+
+
+def row(family: Family) -> str:
+    names = ", ".join(symbol(n) for n in family.density.parameters)
+    known = [
+        f"`{said.partition(',')[0].partition(' (')[0].removeprefix('torch.')}`"
+        + (f" ({assignments(fixed, 'plain')})" if fixed else "")
+        for fixed, said in family.known_as
+    ]
+    twin = family.density.twin
+    known += [f"`distributions.{twin.partition('(')[0]}`"] if twin else []
+    link = f"[{title(family.name)}](families/{family.name}.md)"
+    return f"| {link} | {support(family.density.data)} | {names} | {', '.join(known) or '–'} |"

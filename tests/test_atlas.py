@@ -1,0 +1,257 @@
+"""The Atlas: what its pages say is what the catalogue, the tables and other libraries say."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from lossderiv_book import atlas
+from lossderiv_book.atlas import curves, drawing, mentions, pages, settings, words
+
+import lossderiv as ld
+from lossderiv.catalogue import FAMILIES
+from lossderiv.exercises import EXERCISES
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = mentions.chapters(ROOT)
+by_family = pytest.mark.parametrize("family", ld.families())
+
+
+def family_of(name: str) -> pages.Family:
+    return pages.Family(FAMILIES[name])
+
+
+def drawn(name: str) -> tuple[curves.Setting, ...]:
+    return curves.settings(FAMILIES[name], family_of(name).given)
+
+
+def points(name: str) -> np.ndarray:
+    """A few points of the data's axis that the picture shows."""
+    found = drawn(name)
+    x = curves.axis(found, *curves.window(found)).numpy()
+    return x[:: max(1, len(x) // 9)][1:-1]
+
+
+# --- every family's page ----------------------------------------------------------------------
+
+
+@by_family
+def test_settings_are_three_and_inside_the_domains(family):
+    density = FAMILIES[family]
+    for setting in settings.looks(density, family_of(family).given):
+        assert list(setting) == list(density.parameters)
+        for name, value in setting.items():
+            domain = density.parameters[name]
+            assert domain.shape != "scalar" or isinstance(value, tuple) or domain.contains(value)
+
+
+@by_family
+def test_raw_outputs_give_back_the_settings(family):
+    for setting in drawn(family):
+        theta = setting.loss.theta(tuple(setting.raw.values()))
+        for name in setting.loss.derivation.links:
+            wanted = torch.tensor(setting.theta[name], dtype=torch.float64)
+            torch.testing.assert_close(theta[name], wanted, rtol=1e-9, atol=1e-12)
+
+
+@by_family
+def test_a_page_tells_everything(family):
+    told = family_of(family)
+    picture = drawing.Picture("<svg/>", "A caption.", "An alternative text.")
+    text = pages.page(told, (picture, picture), CHAPTERS)
+    assert text.startswith(f"# {words.title(family)}\n")
+    for heading in ("Use it", "Parameters", "Derivation", "Certificate", "Elsewhere", "Source"):
+        assert f"\n## {heading}\n" in text
+    for parameter in FAMILIES[family].parameters:
+        assert f"`{parameter}`" in text
+    assert told.derivation.markdown() in text
+    assert told.certificate.table("float32") in text
+    assert "STALE" not in text
+
+
+@by_family
+def test_code_that_is_shown_runs(family):
+    """The example runs when it is written; the source is executed here, without the package."""
+    text = pages.source(family_of(family))
+    code = re.search(r"```\{code-block\} python\n:class: package\n(.*)\n```", text, re.DOTALL)[1]
+    space: dict[str, object] = {}
+    exec(compile(code, family, "exec"), space)
+    assert callable(space["loss"])
+    assert callable(space["gradient"])
+
+
+SPELLED = [
+    (name, library, how.strip("`"))
+    for name in ld.families()
+    for library, how in pages.spelled(family_of(name))
+    if library in ("scipy.stats", "torch.distributions") and FAMILIES[name].data.shape == "scalar"
+]
+
+
+@pytest.mark.parametrize(("family", "library", "how"), SPELLED)
+def test_counterparts_have_the_convention_that_is_printed(family, library, how):
+    x = points(family)
+    for setting in drawn(family):
+        ours = setting.density(torch.tensor(x)).numpy()
+        theta = {n: np.float64(v) for n, v in setting.theta.items()}
+        if library == "scipy.stats":
+            space = {**vars(scipy.stats), "exp": np.exp, "sqrt": np.sqrt, "log": np.log}
+            other = eval(how, {**space, **theta})
+            law = other.pmf if hasattr(other, "pmf") else other.pdf
+            theirs = law(x)
+        else:
+            tensors = {n: torch.tensor(v, dtype=torch.float64) for n, v in theta.items()}
+            given = {**vars(torch.distributions), **tensors}
+            other = eval(how, given)
+            theirs = torch.exp(other.log_prob(torch.tensor(x))).numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+
+
+@by_family
+def test_every_family_has_a_group(family):
+    assert words.group(FAMILIES[family]) in dict(words.GROUPS)
+    assert f"(families/{family}.md)" in pages.index((family_of(family),))
+
+
+def test_tables_of_the_atlas_hold_no_strangers():
+    """Rows may run ahead of the catalogue, so only rows of misspelled parameters are refused."""
+    for name, rows in settings.LOOKS.items():
+        assert len(rows) == 3
+        if name in FAMILIES:
+            assert all(set(row) <= set(FAMILIES[name].parameters) for row in rows)
+
+
+# --- pictures ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["normal", "poisson", "categorical"])
+def test_pictures_are_the_same_each_time_and_say_what_they_show(family):
+    given = family_of(family).given
+    first, again = (drawing.pictures(FAMILIES[family], given) for _ in range(2))
+    assert first == again
+    for picture in first:
+        assert picture.svg.lstrip().startswith("<?xml")
+        assert len(picture.alt) > 60
+        assert "\n" not in picture.alt
+        assert "$" not in picture.alt
+
+
+def test_a_caption_says_what_becomes_of_the_slope():
+    ends = {name: drawing.pictures(FAMILIES[name], {})[1].alt for name in ("normal", "cauchy")}
+    assert "either side the slope keeps growing" in ends["normal"]
+    assert "either side the slope fades to zero" in ends["cauchy"]
+    logit = drawing.pictures(FAMILIES["bernoulli"], {})[1].alt
+    assert "far to the right it levels off at 1 for x = 0, fades to zero for x = 1" in logit
+
+
+def test_slopes_are_those_of_the_loss():
+    (setting, *_) = drawn("gamma")
+    values = torch.linspace(-1, 1, 2001).double()
+    loss, slope = setting.swept("eta_rate", values, 2.0)
+    numeric = torch.gradient(loss, spacing=(values,))[0]
+    torch.testing.assert_close(slope[1:-1], numeric[1:-1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_family_of_a_new_shape_is_refused_with_advice():
+    strange = replace(FAMILIES["normal"], data=replace(ld.Real, shape="graph"))
+    with pytest.raises(curves.AtlasError, match=r"no picture for data of shape 'graph'.*PICTURES"):
+        drawing.pictures(strange, {})
+
+
+def test_a_docstring_without_a_source_is_refused_with_advice():
+    bare = pages.Family(replace(FAMILIES["normal"], doc="Errors."))
+    with pytest.raises(curves.AtlasError, match="docstring of normal"):
+        _ = bare.told
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def test_greek_letters_take_the_place_of_names():
+    said = words.with_symbols("variance sigma² nu/(nu - 2), not sigmas; pi", ["sigma", "nu"])
+    assert said == "variance σ² ν/(ν - 2), not sigmas; π"
+    assert words.with_symbols("at a constant rate", ["rate"]) == "at a constant rate"
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        (ld.Real, "any real number"),
+        (ld.Positive, "x > 0"),
+        (ld.Unit, "0 ≤ x ≤ 1"),
+        (ld.Angle, "−π ≤ x ≤ π"),
+        (ld.Count, "0, 1, …"),
+        (ld.Binary, "0 or 1"),
+        (ld.Integer(1), "1, 2, …"),
+        (ld.Integer(0, 16), "0, …, 16"),
+        (ld.Integer(-math.inf), "any integer"),
+    ],
+)
+def test_a_domain_in_words(domain, said):
+    assert pages.support(domain) == said
+
+
+# --- where the book uses a family -------------------------------------------------------------
+
+
+def test_chapters_that_name_a_family_in_their_code_are_found():
+    sixth = next(c for c in CHAPTERS if c.number == 6)
+    assert sixth in mentions.using("normal", CHAPTERS)
+    assert list(mentions.using("no_such_family", CHAPTERS)) == []
+
+
+def test_exercises_of_chapters_that_are_there_are_found():
+    found = {n for name in ld.families() for n, _, _ in mentions.exercises(name, CHAPTERS)}
+    there = {str(c.number) for c in CHAPTERS}
+    wanted = {
+        n
+        for n, e in EXERCISES.items()
+        if mentions.name_of(e) in ld.families() and n.partition(".")[0] in there
+    }
+    assert found == wanted
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_book(tmp_path, monkeypatch):
+    """A book whose catalogue has two families and whose table of contents has no chapters."""
+    few = {name: FAMILIES[name] for name in ("laplace", "geometric")}
+    monkeypatch.setattr("lossderiv.catalogue.FAMILIES", few)
+    (tmp_path / "_toc.yml").write_text("parts: []\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_only_what_differs_is_written(small_book):
+    folder = atlas.write(small_book, tell=lambda name: None)
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*")}
+    assert names == {
+        "index.txt",
+        *(f"{n}.md" for n in ("laplace", "geometric")),
+        *(f"pictures/{n}-{k}.svg" for n in ("laplace", "geometric") for k in ("density", "loss")),
+    }
+    (folder / "gone.md").write_text("a family that left", encoding="utf-8")
+    (folder / "laplace.md").write_text("old", encoding="utf-8")
+    before = (folder / "geometric.md").stat().st_mtime_ns
+    atlas.write(small_book, tell=lambda name: None)
+    assert not (folder / "gone.md").exists()
+    assert (folder / "laplace.md").read_text(encoding="utf-8").startswith("# Laplace")
+    assert (folder / "geometric.md").stat().st_mtime_ns == before
+
+
+def test_pages_are_made_of_the_package_the_chapters_and_the_contents(small_book):
+    states = [atlas.made_of(small_book, "a"), atlas.made_of(small_book, "b")]
+    (small_book / "book" / "part1").mkdir(parents=True)
+    (small_book / "book" / "part1" / "01-a.md").write_text("# A\n", encoding="utf-8")
+    states.append(atlas.made_of(small_book, "a"))
+    (small_book / "_toc.yml").write_text("parts: [ ]\n", encoding="utf-8")
+    states.append(atlas.made_of(small_book, "a"))
+    assert len(set(states)) == len(states)
+    assert atlas.made_of(small_book, "a") == states[-1]
