@@ -20,7 +20,7 @@ from lossderiv.symbolic.records import Density, Derivation, Domain, Link
 
 from .settings import looks
 
-DRAWS, POINTS = 20_000, 601
+DRAWS, POINTS = 4_000, 601
 
 
 class AtlasError(LossDerivError):
@@ -52,10 +52,22 @@ class Setting:
         target = torch.as_tensor(x, dtype=kind)
         loss = self.loss(tuple(raw.values()), target.expand(len(values), *target.shape))
         (slope,) = torch.autograd.grad(loss.sum(), raw[name])
-        return loss.detach(), slope[..., 0] if slope.dim() > 1 else slope
+        slope = slope[..., 0] if slope.dim() > 1 else slope
+        return loss.detach(), torch.where(torch.isfinite(loss), slope, torch.nan)
+
+    @cached_property
+    def draws(self) -> Tensor:
+        """Many draws of x; the same each time."""
+        generator = torch.Generator().manual_seed(0)
+        outputs = tuple(r.expand(DRAWS, *r.shape) for r in self.raw.values())
+        return self.loss.sample(outputs, generator=generator).double()
 
     def link(self, output: str) -> Link:
         return self.derivation.links[output.removeprefix("eta_")]
+
+    def domain(self, output: str) -> Domain:
+        """Where the output's parameter lives."""
+        return self.derivation.density.parameters[output.removeprefix("eta_")]
 
     @property
     def derivation(self) -> Derivation:
@@ -117,6 +129,8 @@ class Sweep:
     def ends(self) -> tuple[tuple[Fate, ...], tuple[Fate, ...]]:
         """What becomes of each curve's slope far to the left and far to the right."""
         setting, _ = self.curves[0]
+        if setting.domain(self.output).name == "Angle":
+            return ((Fate(TURNS),) * len(self.curves),) * 2
         exponential = setting.link(self.output).onto == "Positive"
         further = 2 * float(self.values[-1] - self.values[0]) * (1 if exponential else 30)
         left = torch.stack([self.values[0] - further, self.values[0] - 2 * further])
@@ -128,6 +142,7 @@ class Sweep:
 
 
 FADES, LEVELS, GROWS = "fades to zero", "levels off at", "keeps growing"
+TURNS, GONE = "comes round with every turn", "is gone, for the loss is infinite"
 
 
 @dataclass(frozen=True)
@@ -141,15 +156,11 @@ class Fate:
 def _fate(slopes: Tensor) -> Fate:
     """From a slope far out and twice as far."""
     near, far = (float(v) for v in slopes)
+    if math.isnan(far):
+        return Fate(GONE)
     if abs(far) < 1e-6 or abs(far) < 0.8 * abs(near):
         return Fate(FADES)
     return Fate(GROWS) if abs(far) > 1.25 * abs(near) else Fate(LEVELS, far)
-
-
-def draws(setting: Setting) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    outputs = tuple(r.expand(DRAWS, *r.shape) for r in setting.raw.values())
-    return setting.loss.sample(outputs, generator=generator).double()
 
 
 def sweep(found: tuple[Setting, ...], window: tuple[float, float]) -> Sweep:
@@ -164,7 +175,7 @@ def sweep(found: tuple[Setting, ...], window: tuple[float, float]) -> Sweep:
         base = found[1] if found[0].raw[outputs[0]].dim() else found[0]  # entries all equal hide
         curves = tuple((base, x) for x in targets(found))
     else:
-        x = middle(torch.cat([draws(s) for s in found]), data)
+        x = middle(torch.cat([s.draws for s in found]), data)
         curves = tuple((setting, x) for setting in found)
     at = [s.raw[output] for s, _ in curves]
     low, high = _reach(found[0].link(output), data, at, curves[0][1], window)
@@ -173,6 +184,8 @@ def sweep(found: tuple[Setting, ...], window: tuple[float, float]) -> Sweep:
 
 def _reach(link: Link, data: Domain, raw, x, window) -> tuple[float, float]:
     """How far an output is swept: as wide as the data for a location, else a few units."""
+    if data.name == "Angle":
+        return -math.pi, math.pi
     if link.name == "identity" and (data.low, data.high) == (-math.inf, math.inf):
         half = (window[1] - window[0]) / 2
         return float(x) - half, float(x) + half
@@ -186,23 +199,23 @@ def middle(sample: Tensor, data: Domain) -> object:
     """A typical value of x: 0 for errors of either sign, else the median, rounded."""
     if sample.dim() > 1:
         return tuple(rounded(v, data) for v in sample.median(0).values.tolist())
-    low, high = torch.quantile(sample[::3], torch.tensor([0.2, 0.8], dtype=sample.dtype)).tolist()
+    low, high = torch.quantile(sample, torch.tensor([0.2, 0.8], dtype=sample.dtype)).tolist()
     return 0.0 if low < 0 < high else rounded(float(sample.median()), data)
 
 
 def rounded(value: float, data: Domain) -> float:
-    return float(round(value)) if data.integer else float(f"{value:.1g}")
+    return float(round(value)) if data.integer else float(f"{value:.2g}")
 
 
 def targets(found: tuple[Setting, ...]) -> tuple[float, ...]:
     """Up to three values of x: small, medium, large."""
     data = found[0].derivation.density.data
-    pooled = torch.cat([draws(s) for s in found])
+    pooled = torch.cat([s.draws for s in found])
     if pooled.dim() > 1:
         picked = pooled[torch.tensor([0, DRAWS, 2 * DRAWS])]
         return tuple(tuple(float(f"{v:.2g}") for v in row) for row in picked.tolist())
     quantiles = torch.tensor([0.15, 0.5, 0.85], dtype=pooled.dtype)
-    values = torch.quantile(pooled[::3], quantiles).tolist()
+    values = torch.quantile(pooled, quantiles).tolist()
     if data.shape == "category":
         return tuple(range(int(pooled.max()) + 1))[:3]
     return tuple(dict.fromkeys(rounded(v, data) for v in values))
@@ -212,7 +225,7 @@ def window(found: tuple[Setting, ...]) -> tuple[float, float]:
     """The part of the data's axis where most of the three densities lies."""
     data = found[0].derivation.density.data
     ends = torch.tensor([0.02, 0.98], dtype=torch.float64)
-    quantiles = [torch.quantile(draws(s), ends).tolist() for s in found]
+    quantiles = [torch.quantile(s.draws, ends).tolist() for s in found]
     low, high = min(q[0] for q in quantiles), max(q[1] for q in quantiles)
     low, high = (max(data.low, low), min(data.high, high))
     x = axis(found, low, high)

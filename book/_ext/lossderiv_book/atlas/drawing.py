@@ -24,7 +24,6 @@ from .curves import (
     Setting,
     Sweep,
     axis,
-    draws,
     settings,
     sweep,
     window,
@@ -89,7 +88,7 @@ def draw_line(found: tuple[Setting, ...]) -> tuple[Picture, tuple[float, float]]
 
 def draw_classes(found: tuple[Setting, ...]) -> tuple[Picture, tuple[float, float]]:
     """Classes on an axis, as many as the outputs or the given levels make."""
-    last = max(int(draws(s).max()) for s in found)
+    last = max(int(s.draws.max()) for s in found)
     x = torch.arange(last + 1)
     return _density_picture(found, x, found[0].derivation.density.data), (0.0, float(last))
 
@@ -153,8 +152,8 @@ def _density_words(found, x, curves, top: float, discrete: bool) -> tuple[str, s
     peaks = [_peak(x, p, top) for p in curves]
     kind = "probabilities" if discrete else "density"
     held = f", all with {assignments(same)}" if same else ""
-    said = "; ".join(f"{label(s, names)}: {peak}" for s, peak in zip(found, peaks, strict=True))
-    caption = f"The {kind} of $x$ in three settings{held}. Peaks: {said}."
+    said = "; ".join(f"{peak} ({label(s, names)})" for s, peak in zip(found, peaks, strict=True))
+    caption = f"The {kind} of $x$ in three settings{held}. Highest: {said}."
     plainly = "; ".join(
         f"{peak} ({label(s, names, 'plain')})" for s, peak in zip(found, peaks, strict=True)
     )
@@ -194,6 +193,7 @@ def draw_loss(made: Sweep, names: tuple[str, ...]) -> Picture:
         below.plot(made.values, slope, **look)
     for ax, limits in zip((above, below), _view(made.drawn), strict=True):
         ax.set_ylim(*limits)
+    below.set_xlim(float(made.values[0]), float(made.values[-1]))
     below.axhline(0, color="#888888", linewidth=0.8, zorder=0)
     vector = made.curves[0][0].raw[made.output].dim() > 0
     name = tex_name(made.output) + ("[0]" if vector else "")
@@ -220,9 +220,17 @@ def _view(drawn) -> tuple[tuple[float, float], tuple[float, float]]:
         low, mid, high = float(loss.min()), float(loss.median()), float(loss.max())
         bounds.append(low + min(high - low, max(6.0, 3 * (mid - low))))
         lowest.append(low)
-    top = sorted(bounds)[len(bounds) // 2]
-    seen = torch.cat([slope[torch.isfinite(loss) & (loss <= top)] for loss, slope in drawn])
-    return _padded(min(lowest), top), _padded(float(seen.min()), float(seen.max()))
+    top = max(sorted(bounds)[len(bounds) // 2], *lowest)
+    seen = [slope[torch.isfinite(loss) & (loss <= top)] for loss, slope in drawn]
+    low, high = ([float(end(s)) for s in seen] for end in (torch.min, torch.max))
+    slopes = _moderate(min(low), low), _moderate(max(high), high)
+    return _padded(min(lowest), top), _padded(*slopes)
+
+
+def _moderate(furthest: float, ends: list[float]) -> float:
+    """The furthest of the curves' ends, unless it is far beyond that of the middle curve."""
+    middle = sorted(map(abs, ends))[len(ends) // 2]
+    return math.copysign(min(abs(furthest), 4 * middle), furthest)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
@@ -248,9 +256,11 @@ def _loss_words(made: Sweep, names: tuple[str, ...], name: str) -> tuple[str, st
         if made.by_target
         else f"at $x = {_tex_number(made.curves[0][1])}$, in the three settings"
     )
+    infinite = any(torch.isinf(loss).any() for loss, _ in made.drawn)
+    outside = "Where no line is drawn the loss is infinite: the target is impossible there. "
     caption = (
         f"The loss and its slope as the raw output ${name}$ moves, {about}. "
-        f"{_ends(made, [c[0] for c in curves])}"
+        f"{outside * infinite}{_ends(made, [c[0] for c in curves])}"
     )
     bottom = f"lowest near {', '.join(lowest)}" if lowest else "without a lowest point"
     alt = (

@@ -37,7 +37,7 @@ LOOKS: Mapping[str, tuple[Theta, ...]] = {
     "pareto": three("alpha", 1, 2, 4),
     "generalized_pareto": three("xi", 0.2, 1, -0.4),
     "inverse_gaussian": three("lam", 0.5, 2, 8),
-    "uniform": ({"low": -1, "high": 1}, {"low": -2, "high": 2}, {"low": 0, "high": 3}),
+    "uniform": ({"low": -1, "width": 2}, {"low": -2, "width": 4}, {"low": 0, "width": 1}),
     "poisson": three("rate", 1, 4, 10),
     "negative_binomial": three("alpha", 0.05, 0.3, 1, mu=6),
     "negative_binomial_logits": three("r", 1, 3, 10, p=0.5),
@@ -55,6 +55,8 @@ def defaults(domain: Domain) -> tuple[object, ...]:
     """Three numbers (or vectors) of a parameter's domain that look well together."""
     if domain.shape == "simplex":
         return ((1 / 3, 1 / 3, 1 / 3), (0.6, 0.3, 0.1), (0.1, 0.2, 0.7))
+    if domain.name == "Angle":
+        return (0, -2, 1.5)
     if domain.shape == "scalar" and not domain.integer:
         if (domain.low, domain.high) == (-math.inf, math.inf):
             return (0, -1.5, 2)

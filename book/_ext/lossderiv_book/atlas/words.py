@@ -79,7 +79,7 @@ def with_symbols(text: str, names: Iterable[str]) -> str:
     >>> with_symbols("variance sigma² nu/(nu - 2)", ["sigma", "nu"])
     'variance σ² ν/(ν - 2)'
     """
-    for name in (n for n in names if symbol(n) in GREEK.values()):
+    for name in (n for n in names if n in GREEK or n == "lam"):
         text = re.sub(WORD.format(re.escape(name)), symbol(name), text)
     return re.sub(WORD.format("pi|eta"), lambda m: GREEK[m[0]], text)
 
