@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from bookchecks.notebooks import raw_myst
+from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.core import publish_doctree
 from lossderiv_book import (
@@ -18,6 +19,7 @@ from lossderiv_book import (
     derivations,
     docstrings,
     downloads,
+    sidebar,
     times,
 )
 from lossderiv_book.plain_markdown import UnknownMarkup, plain
@@ -117,6 +119,18 @@ def test_a_derivations_table_is_marked():
 def test_other_tables_are_not_marked(head):
     line = "|---" * (head.count("|") - 1) + "|"
     assert not marked(f"{head}\n{line}\n{head}\n")
+
+
+# --- the sidebar -------------------------------------------------------------
+
+
+def test_toggles_are_called_after_their_page():
+    menu = BeautifulSoup(
+        "<ul><li><a>All</a><details><summary><i></i></summary><ul><li><a>One</a></li></ul>"
+        "</details></li></ul>",
+        "html.parser",
+    )
+    assert sidebar.name_toggles(menu).summary["aria-label"] == "Pages of: All"
 
 
 # --- docstrings --------------------------------------------------------------

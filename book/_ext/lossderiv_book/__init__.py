@@ -9,6 +9,7 @@
 ``atlas``                 a page for each family of the catalogue
 ``exercises``             no two places of a page share an id
 ``derivations``           a derivation's table is marked as one
+``sidebar``               the toggles of the menu have names
 ``docstrings``            examples in docstrings get a heading
 ``downloads``             each chapter as a notebook, with and without outputs
 ``plain_markdown``        MyST Markdown -> the Markdown every notebook reads
@@ -29,6 +30,7 @@ from . import (
     exercises,
     mathjax,
     references,
+    sidebar,
     times,
 )
 
@@ -41,6 +43,7 @@ PARTS = (
     exercises,
     times,
     derivations,
+    sidebar,
     docstrings,
     downloads,
 )
