@@ -193,7 +193,8 @@ def _shape(d: Derivation, named: Named) -> sp.Expr | None:
     if pull(FAR) != pull(2 * FAR) or 0 in (pull(NEAR), pull(FAR)):
         return None  # no straight tail, so no such number
     number = named.read(pull)
-    return _exact(number) if number > 0 else None
+    # Beyond these a tail was not straight after all: exp(-1e30) fills all memory with digits.
+    return _exact(number) if NEAR < number < FAR else None
 
 
 def _gap(d: Derivation, formula: sp.Expr) -> sp.Expr:

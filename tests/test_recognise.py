@@ -154,6 +154,7 @@ def test_hinge_is_nobodys_likelihood():
         ("hyperbolic_secant", {"s": 2}),
         ("logistic", {"s": 1}),
         ("cauchy", {"gamma": 1}),
+        ("gumbel", {"beta": 1}),
         ("student_t", {"sigma": 1, "nu": 3}),
         ("generalized_normal", {"alpha": 1, "beta": 3}),
     ],

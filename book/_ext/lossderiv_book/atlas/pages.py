@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import lossderiv as ld
+from lossderiv.recognise import Match
 from lossderiv.sampling import SUMMARIES
 from lossderiv.symbolic.records import Density, Derivation, Domain
 from lossderiv.symbolic.render import tex
@@ -57,7 +58,7 @@ class Family:
         return f"{sentence}.", moments.strip(), source.strip()
 
     @cached_property
-    def known_as(self) -> tuple[tuple[dict[str, object], str], ...]:
+    def known_as(self) -> tuple[tuple[dict[str, object], Match], ...]:
         """Named losses that the family becomes, each with the values that it needs."""
         settings = [dict(row.given) for row in self.certificate.rows] + [
             {**self.given, n: 1}
@@ -67,12 +68,12 @@ class Family:
             and domain.contains(1)
             and len(self.derivation.outputs) > 1
         ]
-        found: dict[str, dict[str, object]] = {}
+        found: dict[str, tuple[dict[str, object], Match]] = {}
         for fixed in settings:
-            said = ld.known_as(self.name, **fixed)
-            if said is not None:
-                found.setdefault(said, fixed)
-        return tuple((fixed, said) for said, fixed in found.items())
+            known = ld.known_as(self.name, **fixed)
+            for match in known.matches if known else ():
+                found.setdefault(match.name, (fixed, match))
+        return tuple(found.values())
 
     @property
     def call(self) -> str:
@@ -226,13 +227,13 @@ SCIPY = re.compile(r"scipy\.stats\.\w+\((?:[^()]|\([^()]*\))*\)")
 
 def spelled(family: Family) -> Iterator[tuple[str, str]]:
     """Where else the family can be had: a library, and how it is spelled there."""
-    for fixed, said in family.known_as:
+    for fixed, match in family.known_as:
+        in_torch = match.name.startswith("torch.nn.")
+        name = f"`{match.name.removeprefix('torch.nn.')}`" if in_torch else match.name
+        factor = "" if match.factor == 1 else f", times {match.factor}"
         when = f" with {assignments(fixed)}" if fixed else ""
-        name, _, how = said.partition(" (")
-        name, _, times = name.partition(", times ")
-        factor = f", times {times}" if times else ""
-        what = f", where {how.rstrip(')')}" if how else ""
-        yield "torch.nn", f"`{name}`{factor}{when}{what}"
+        says = f", where {match.says}" if match.says else ""
+        yield "torch.nn" if in_torch else "by name", f"{name}{factor}{when}{says}"
     if family.density.twin:
         yield "torch.distributions", f"`{family.density.twin}`"
     for found in SCIPY.findall(family.density.doc):
@@ -263,7 +264,7 @@ def index(families: tuple[Family, ...]) -> str:
     for name, about in GROUPS:
         rows = [row(f) for f in families if group(f.density) == name]
         if rows:
-            head = "| family | data | parameters | torch has it as |\n|:--|:--|:--|:--|"
+            head = "| family | data | parameters | known as, torch twin |\n|:--|:--|:--|:--|"
             parts.append("\n\n".join([f"## {name}", about, "\n".join([head, *rows])]))
     return "\n\n".join(parts) + "\n"
 
@@ -271,9 +272,9 @@ def index(families: tuple[Family, ...]) -> str:
 def row(family: Family) -> str:
     names = ", ".join(symbol(n) for n in family.density.parameters)
     known = [
-        f"`{said.partition(',')[0].partition(' (')[0].removeprefix('torch.')}`"
+        (f"`{m.name.removeprefix('torch.')}`" if m.name.startswith("torch.") else m.name)
         + (f" ({assignments(fixed, 'plain')})" if fixed else "")
-        for fixed, said in family.known_as
+        for fixed, m in family.known_as
     ]
     twin = family.density.twin
     known += [f"`distributions.{twin.partition('(')[0]}`"] if twin else []
