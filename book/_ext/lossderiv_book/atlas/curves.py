@@ -188,7 +188,8 @@ def _reach(link: Link, data: Domain, raw, x, window) -> tuple[float, float]:
         return -math.pi, math.pi
     if link.name == "identity" and (data.low, data.high) == (-math.inf, math.inf):
         half = (window[1] - window[0]) / 2
-        return float(x) - half, float(x) + half
+        centre = float(x[0] if isinstance(x, tuple) else x)
+        return centre - half, centre + half
     if link.name in ("logistic", "softmax"):
         return -6.0, 6.0
     at = sum(float(r.reshape(-1)[0]) for r in raw) / len(raw)
@@ -198,7 +199,7 @@ def _reach(link: Link, data: Domain, raw, x, window) -> tuple[float, float]:
 def middle(sample: Tensor, data: Domain) -> object:
     """A typical value of x: 0 for errors of either sign, else the median, rounded."""
     if sample.dim() > 1:
-        return tuple(rounded(v, data) for v in sample.median(0).values.tolist())
+        return tuple(middle(entry, data) for entry in sample.T)
     low, high = torch.quantile(sample, torch.tensor([0.2, 0.8], dtype=sample.dtype)).tolist()
     return 0.0 if low < 0 < high else rounded(float(sample.median()), data)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lossderiv.autoencoder import plots
 from lossderiv.symbolic.records import Density, Domain
 
+from . import planes
 from .curves import (
     LEVELS,
     AtlasError,
@@ -91,6 +92,12 @@ def draw_classes(found: tuple[Setting, ...]) -> tuple[Picture, tuple[float, floa
     last = max(int(s.draws.max()) for s in found)
     x = torch.arange(last + 1)
     return _density_picture(found, x, found[0].derivation.density.data), (0.0, float(last))
+
+
+def draw_vectors(found: tuple[Setting, ...]) -> tuple[Picture, tuple[float, float]]:
+    """Vectors: see ``planes``."""
+    figure, caption, alt, span = planes.draw(found, varied(found))
+    return Picture(svg(figure), caption, alt), span
 
 
 def _density_picture(found: tuple[Setting, ...], x: Tensor, data: Domain) -> Picture:
@@ -297,4 +304,9 @@ def listed(items) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-PICTURES: dict[str, Callable] = {"scalar": draw_line, "category": draw_classes}
+PICTURES: dict[str, Callable] = {
+    "scalar": draw_line,
+    "category": draw_classes,
+    "vector": draw_vectors,
+    "simplex": draw_vectors,
+}

@@ -16,7 +16,7 @@ from lossderiv.symbolic.render import tex
 from .curves import AtlasError
 from .drawing import Picture
 from .mentions import Chapter, exercises, using
-from .words import GROUPS, assignments, group, symbol, tex_name, title, with_symbols
+from .words import GROUPS, assignments, graded, group, symbol, tex_name, title, with_symbols
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ def support(domain: Domain, x: str = "x") -> str:
         return "fractions that sum to 1"
     if domain.shape == "category":
         return "a class 0, 1, …, K − 1"
+    if domain.shape == "increasing":
+        return "rising numbers"
+    if domain.shape == "vector" and domain.high_is:
+        return f"counts that add up to {domain.high_is}"
     if domain.shape != "scalar":
         return domain.describe().partition(": ")[2].replace("<=", "≤")
     if domain.high_is:
@@ -104,6 +108,13 @@ def support(domain: Domain, x: str = "x") -> str:
         return f"{x} {'>' if domain.open_low else '≥'} {low}"
     below = f"{low} {'<' if domain.open_low else '≤'} "
     return f"{below}{x} {'<' if domain.open_high else '≤'} {high}"
+
+
+def data_of(density: Density) -> str:
+    """Where a family's data live."""
+    if graded(density):
+        return "a grade 0, 1, …"
+    return support(density.data)
 
 
 def page(family: Family, pictures: tuple[Picture, Picture], found: tuple[Chapter, ...]) -> str:
@@ -174,7 +185,7 @@ def parameters(family: Family) -> str:
     summary = SUMMARIES.get(family.name)
     absent = [k for k in ("mean", "mode") if getattr(summary, k, None) is None]
     without = f" `loss.{'` and `loss.'.join(absent)}` say so." if absent else ""
-    data = f"**Data** {support(family.density.data)}."
+    data = f"**Data** {data_of(family.density)}."
     said = with_symbols(moments, family.density.parameters)
     return "\n\n".join(["## Parameters", "\n".join(rows), data, f"**Moments** {said}{without}"])
 
@@ -279,4 +290,4 @@ def row(family: Family) -> str:
     twin = family.density.twin
     known += [f"`distributions.{twin.partition('(')[0]}`"] if twin else []
     link = f"[{title(family.name)}](families/{family.name}.md)"
-    return f"| {link} | {support(family.density.data)} | {names} | {', '.join(known) or '–'} |"
+    return f"| {link} | {data_of(family.density)} | {names} | {', '.join(known) or '–'} |"

@@ -47,7 +47,17 @@ LOOKS: Mapping[str, tuple[Theta, ...]] = {
         {"rate1": 8, "rate2": 2},
         {"rate1": 1, "rate2": 6},
     ),
-    "dirichlet": three("alpha", (2, 2, 2), (0.8, 0.8, 0.8), (6, 3, 2)),
+    "dirichlet": three("alpha", (2, 2, 2), (9, 4, 3), (3, 6, 12)),
+    "multivariate_normal_diagonal": (
+        {"mu": (0, 0), "sigma": (1, 1)},
+        {"mu": (-2, 1), "sigma": (0.5, 1.5)},
+        {"mu": (2, 1), "sigma": (1, 0.5)},
+    ),
+    "multivariate_normal": (
+        {"mu": (0, 0), "diag": (1, 1), "off": (0,)},
+        {"mu": (-2, 1), "diag": (1, 0.5), "off": (1,)},
+        {"mu": (2, 1), "diag": (0.5, 1), "off": (-0.5,)},
+    ),
 }
 
 

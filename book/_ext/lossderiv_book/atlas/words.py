@@ -115,7 +115,13 @@ GROUPS = (
 
 def group(density: Density) -> str:
     """The heading under which the index lists a family, from the domain of its data."""
-    return GROUPS[_group(density.data)][0]
+    return GROUPS[4 if graded(density) else _group(density.data)][0]
+
+
+def graded(density: Density) -> bool:
+    """Whether the data are grades: as many as given cutpoints make."""
+    end = density.data.high_is
+    return bool(end) and density.parameters[end].shape == "increasing"
 
 
 def _group(data: Domain) -> int:
