@@ -5,6 +5,7 @@
 ``settings`` in which three settings a family is drawn
 ``curves``   densities, losses and slopes as numbers
 ``drawing``  the two pictures, with caption and alternative text
+``planes``   densities of vectors, over a plane or a triangle
 ``mentions`` chapters and exercises that use a family
 ``pages``    the Markdown of a page and of the index
 ============ ==================================================================

@@ -209,7 +209,7 @@ def draw_loss(made: Sweep, names: tuple[str, ...]) -> Picture:
     below.set_xlabel(f"raw output ${name}$")
     above.figure.align_ylabels()
     if made.by_target:
-        _legend_above(above, 7)
+        _legend_above(above, max(len(number(x)) + 4 for _, x in made.curves))
     else:
         above.set_title(f"$x = {_tex_number(made.curves[0][1])}$", fontsize=9.5)
     return Picture(svg(above.figure), *_loss_words(made, names, name))

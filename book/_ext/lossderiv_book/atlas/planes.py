@@ -102,7 +102,8 @@ def _dots(places: Tensor, densities: list[Tensor], labels: list[str]):
     axes = plots.axes(3, 1, width=3.5, height=5.4)
     most = max(float(p.max()) for p in densities)
     for k, (ax, p, label) in enumerate(zip(axes, densities, labels, strict=True)):
-        ax.scatter(places[:, 0], places[:, 1], s=60 * p / most, color=plots.COLOURS[k])
+        seen = p > most / 1000
+        ax.scatter(*places[seen].T, s=60 * p[seen] / most, color=plots.COLOURS[k])
         _frame(ax)
         ax.set_title(label, fontsize=9)
     return axes[0].figure
