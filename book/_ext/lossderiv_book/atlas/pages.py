@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,8 +65,7 @@ class Family:
             {**self.given, n: 1}
             for n, domain in self.density.parameters.items()
             if domain.link is not None
-            and (domain.low, domain.shape) == (0, "scalar")
-            and domain.contains(1)
+            and (domain.low, domain.high, domain.shape) == (0, math.inf, "scalar")
             and len(self.derivation.outputs) > 1
         ]
         found: dict[str, tuple[dict[str, object], Match]] = {}
