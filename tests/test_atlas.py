@@ -100,17 +100,20 @@ SPELLED = [
 @pytest.mark.parametrize(("family", "library", "how"), SPELLED)
 def test_counterparts_have_the_convention_that_is_printed(family, library, how):
     x = points(family)
+    name, opening, arguments = how.partition("(")  # a parameter may be called as the law is
+    call = f"law{opening}{arguments}"
     for setting in drawn(family):
         ours = setting.density(torch.tensor(x)).numpy()
         theta = {n: np.float64(v) for n, v in setting.theta.items()}
         if library == "scipy.stats":
-            space = {**vars(scipy.stats), "exp": np.exp, "sqrt": np.sqrt, "log": np.log}
-            other = eval(how, {**space, **theta})
+            space = {"exp": np.exp, "sqrt": np.sqrt, "log": np.log}
+            other = eval(call, {"law": getattr(scipy.stats, name), **space, **theta})
             law = other.pmf if hasattr(other, "pmf") else other.pdf
             theirs = law(x)
         else:
             tensors = {n: torch.tensor(v, dtype=torch.float32) for n, v in theta.items()}
-            other, at = eval(how, {**vars(torch.distributions), **tensors}), torch.tensor(x).float()
+            other = eval(call, {"law": getattr(torch.distributions, name), **tensors})
+            at = torch.tensor(x).float()
             inside = other.support.check(at)
             assert inside.any()
             theirs = np.zeros_like(ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import lossderiv as ld
@@ -91,6 +91,8 @@ def support(domain: Domain, x: str = "x") -> str:
         return "rising numbers"
     if domain.shape == "vector" and domain.high_is:
         return f"counts that add up to {domain.high_is}"
+    if domain.shape == "vector":
+        return f"each entry: {support(replace(domain, shape='scalar'), x)}"
     if domain.shape != "scalar":
         return domain.describe().partition(": ")[2].replace("<=", "≤")
     if domain.high_is:
