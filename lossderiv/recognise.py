@@ -104,7 +104,7 @@ class Match:
 
 
 class Known(str):
-    """The answer of :func:`lossderiv.known_as`: a sentence that keeps the ``matches`` it was made from."""
+    """The answer of :func:`lossderiv.known_as`: a sentence that keeps its ``matches``."""
 
     matches: tuple[Match, ...]
 
