@@ -12,6 +12,7 @@ import pytest
 import lossderiv as ld
 from benchmarks import accuracy
 from benchmarks.measure import cases, ours, score
+from benchmarks.row import LOG, with_softplus
 from benchmarks.rows import BY_NAME, FIRST_FIVE, ROWS, rows_of
 
 MODERATE, EXTREME = 16, 48
@@ -45,6 +46,19 @@ def test_the_first_five_are_in_the_catalogue_and_held_to_8(family):
 @pytest.mark.parametrize("row", **by_name)
 def test_float32_stays_within_its_bounds(row):
     found = measured(row, "float32")
+    assert found.nonfinite_value == found.nonfinite_gradient == 0, described(found)
+    assert found.harm == 0, described(found)
+    assert found.value_max <= row.value_bound, described(found)
+    assert found.gradient_max <= row.gradient_bound, described(found)
+    assert found.bad_moderate == 0, described(found)
+
+
+SOFTPLUS = [with_softplus(row) for row in OURS if any(o.kind == LOG for o in row.outputs)]
+
+
+@pytest.mark.parametrize("row", SOFTPLUS, ids=lambda row: row.name)
+def test_softplus_in_place_of_exp_stays_within_the_same_bounds(row):
+    found = measured(row, "float32", 8, 24)
     assert found.nonfinite_value == found.nonfinite_gradient == 0, described(found)
     assert found.harm == 0, described(found)
     assert found.value_max <= row.value_bound, described(found)
