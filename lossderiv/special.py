@@ -739,11 +739,11 @@ share_stirling = make_special(
     slopes=(None, None),
     spelling="""
 def share_stirling(u, k):
-    # lbeta_stirling(k s, k (1 - s)) at the logit u of s; 1/(k s (1 - s)) for tiny k, whose
-    # product with a tiny share would underflow
-    tiny = k < torch.finfo(k.dtype).eps ** 1.5
-    m = torch.where(tiny, 1.0, k)
-    some = lbeta_stirling(m * torch.sigmoid(u), m * torch.sigmoid(-u))
+    # lbeta_stirling(k s, k (1 - s)) at the logit u of s; -log(k s (1 - s)) where one of the two
+    # is so small that it might underflow
+    tiny = k * torch.sigmoid(-torch.abs(u)) < torch.finfo(k.dtype).eps ** 1.5
+    m, v = torch.where(tiny, 1.0, k), torch.where(tiny, 0.0, u)
+    some = lbeta_stirling(m * torch.sigmoid(v), m * torch.sigmoid(-v))
     return torch.where(tiny, softplus(u) + softplus(-u) - torch.log(k), some)
 """,
 )
@@ -1000,7 +1000,7 @@ overdispersed_pull = make_special(
     spelling="""
 def overdispersed_pull(x, u, v):
     # exp(-v) (w - log(1 + w)), w = (x - exp(u)) exp(v) / (1 + exp(u + v)), about exp(-v) w^2/2
-    share = (x - torch.exp(u)) * torch.sigmoid(-u - v)
+    share = -overdispersed_score(x, u, v)
     w = share * torch.exp(v)
     near = torch.abs(w - 0.25) < 0.75
     s = torch.where(near, w, 0.0)
