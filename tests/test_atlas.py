@@ -241,6 +241,7 @@ def test_only_what_differs_is_written(small_book):
     folder = atlas.write(small_book, tell=lambda name: None)
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*")}
     assert names == {
+        "accuracy.txt",
         "index.txt",
         *(f"{n}.md" for n in ("laplace", "geometric")),
         *(f"pictures/{n}-{k}.svg" for n in ("laplace", "geometric") for k in ("density", "loss")),
@@ -263,3 +264,21 @@ def test_pages_are_made_of_the_package_the_chapters_and_the_contents(small_book)
     states.append(atlas.made_of(small_book, "a"))
     assert len(set(states)) == len(states)
     assert atlas.made_of(small_book, "a") == states[-1]
+
+
+def test_the_certificates_are_added_up():
+    """Each number of the table against a sum over the data files, and no peer on foreign cases."""
+    from lossderiv_book.atlas.accuracy import totals
+
+    found = [ld.certificate(family) for family in ld.families()]
+    lines = [line.strip("| ").split(" | ") for line in totals(found).splitlines()[2:]]
+    figures = [f for c in found for row in c.rows for f in row.figures if f.dtype == "float32"]
+    ours = [f for f in figures if f.who == "lossderiv"]
+    assert lines[0][1:4] == [
+        f"{sum(f.cases for f in ours):,}",
+        f"{sum(f.nonfinite_value for f in ours)} / {sum(f.nonfinite_gradient for f in ours)}",
+        str(sum(f.bad for f in ours)),
+    ]
+    assert [line[1] for line in lines[1::2]] == [line[1] for line in lines[2::2]]
+    torchs = [f for f in figures if f.who == "distributions"]
+    assert lines[1][3] == f"{sum(f.bad for f in torchs):,}" != lines[2][3]

@@ -45,12 +45,15 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
     """Write every family's page, its pictures and the tables of the index; return the folder."""
     from lossderiv.catalogue import FAMILIES
 
-    from . import drawing, mentions, pages
+    from . import accuracy, drawing, mentions, pages
 
     folder = root / FOLDER
     found = mentions.chapters(root)
     families = tuple(pages.Family(density) for density in FAMILIES.values())
-    files = {"index.txt": pages.index(families)}
+    files = {
+        "index.txt": pages.index(families),
+        "accuracy.txt": accuracy.totals(family.certificate for family in families),
+    }
     for family in families:
         tell(family.name)
         pictures = drawing.pictures(family.density, family.given)
