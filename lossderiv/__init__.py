@@ -10,6 +10,8 @@ import importlib
 _HOMES = {
     "lossderiv.derivations": ("families", "density", "derive"),
     "lossderiv.recognise": ("known_as",),
+    "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
+    "lossderiv.insight.divergence": ("kl", "Divergence"),
     "lossderiv.codegen": ("source",),
     "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
