@@ -105,6 +105,8 @@ def test_where_there_is_none_it_says_why():
     assert "infinite" in ld.kl("normal", "exponential").reason
     assert "no common measure" in ld.kl("poisson", "exponential").reason
     assert "moves with its parameters" in ld.kl("uniform", "uniform").reason
+    assert "vectors" in ld.kl("dirichlet", "dirichlet").reason
+    assert "vectors" in ld.kl("categorical", "bernoulli").reason
     none = ld.kl("poisson", "geometric")
     assert none.expr is None
     assert "follows neither" in none.reason

@@ -116,8 +116,11 @@ def kl(q: str | Density | Derivation, p: str | Density | Derivation, **fixed: fl
         )
     symbols = {s.name: s for side in (one, other) for s in side.free}
     made = {"q": one.name, "p": other.name, "symbols": symbols}
-    if one.data.shape == "category" or other.data.shape == "category":
+    if one.is_classes and other.is_classes:
         return _of_classes(one, other, made)
+    if not (one.is_scalar and other.is_scalar):
+        reason = "averages over vectors are taken here for classes alone, and then for both"
+        return Divergence(**made, expr=None, reason=reason, steps=())
     reach = _reaches(one, other)
     if reach:
         return Divergence(**made, expr=None, reason=reach, steps=())
@@ -172,7 +175,9 @@ class _Side:
         self.domains = {s: domains[n] for n, s in own.items()}
         self.free = list(own.values())
         self.values = {density.symbols[n]: s for n, s in {**own, **given}.items()}
-        self.nll = None if density.data.shape == "category" else self._nll(given)
+        shapes = {d.shape for d in (density.data, *domains.values())}
+        self.is_scalar, self.is_classes = shapes == {"scalar"}, shapes == {"category", "simplex"}
+        self.nll = self._nll(given) if self.is_scalar else None
 
     def _nll(self, given) -> sp.Expr:
         """``-log p`` with its logs opened, as the derivation has it."""
@@ -207,9 +212,6 @@ def _reaches(one: _Side, other: _Side) -> str:
 
 def _of_classes(one: _Side, other: _Side, made) -> Divergence:
     """Over classes the average is the sum itself."""
-    if one.data.shape != other.data.shape:
-        reason = f"{one.name} and {other.name} have no common measure: only one is over classes"
-        return Divergence(**made, expr=None, reason=reason, steps=())
     p, q = (s.weight.xreplace({s.x: RUNNING}) for s in (other, one))
     total = sp.Sum(q * (sp.log(q) - sp.log(p)), RUNNING)
     reason = "the average over classes is the sum, weighted with q"
