@@ -12,6 +12,7 @@ _HOMES = {
     "lossderiv.recognise": ("known_as",),
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),
+    "lossderiv.insight.exponential": ("exponential_family", "ExponentialFamily"),
     "lossderiv.codegen": ("source",),
     "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
