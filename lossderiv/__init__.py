@@ -13,6 +13,7 @@ _HOMES = {
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),
     "lossderiv.insight.exponential": ("exponential_family", "ExponentialFamily"),
+    "lossderiv.insight.minimizer": ("minimizer", "Minimizer", "Optimum"),
     "lossderiv.codegen": ("source",),
     "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
