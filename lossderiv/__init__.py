@@ -14,6 +14,7 @@ _HOMES = {
     "lossderiv.insight.divergence": ("kl", "Divergence"),
     "lossderiv.insight.exponential": ("exponential_family", "ExponentialFamily"),
     "lossderiv.insight.minimizer": ("minimizer", "Minimizer", "Optimum"),
+    "lossderiv.insight.penalty": ("map_penalty", "Penalty"),
     "lossderiv.codegen": ("source",),
     "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
