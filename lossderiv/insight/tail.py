@@ -1,0 +1,148 @@
+"""How hard does a far-off target pull? The gradient as the datum moves to the ends of its domain.
+
+The slope of the loss in a raw output, as a function of the datum, is what robust statistics calls
+the psi function; up to a factor it is the influence function (Hampel 1974). It is evaluated at
+three distances, each the square of the one before, with 60 digits: equal values mean a bound, equal
+exponents a power law, halved exponents a logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import mpmath as mp
+import sympy as sp
+
+from lossderiv.derivations import derive
+from lossderiv.insight.record import Row, Shown, heading
+from lossderiv.symbolic.probe import Formula, points
+from lossderiv.symbolic.records import Density, Derivation
+
+FAR = (8, 16, 32)  # distances as powers of ten
+FLAT = 1e-5
+STEEP = 20.0
+
+
+@dataclass(frozen=True)
+class End:
+    """The gradient in one output towards one end of the data's domain.
+
+    ``kind`` is ``"unbounded"``, ``"bounded"`` or ``"redescending"`` (it returns to 0), and ``how``
+    says at what rate, or which value it approaches, at the raw outputs that were probed.
+    """
+
+    end: float
+    kind: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Tail(Shown):
+    """What :func:`tail` found: for each output its :class:`End` on either side, and a summary."""
+
+    derivation: Derivation
+    ends: Mapping[str, tuple[End, ...]]
+
+    @property
+    def title(self) -> str:
+        d = self.derivation
+        return f"{heading(d.density.name, d.fixed)}: the pull of a far-off target"
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """Output -> the worst that happens at an end; redescending only where every end is."""
+        said = {}
+        for name, ends in self.ends.items():
+            found = {e.kind for e in ends}
+            order = ("unbounded", "not decided", "bounded", "redescending")
+            said[name] = next((k for k in order if k in found), "bounded")
+        return MappingProxyType(said)
+
+    def rows(self) -> list[Row]:
+        x = self.derivation.density.variable
+        rows: list[Row] = []
+        for name, ends in self.ends.items():
+            lines = [f"{x} -> {e.end:g}: {e.kind}, {e.how}" for e in ends]
+            rows.append(
+                (f"gradient in {name}: {self.kinds[name]}", lines or ["finitely many data"])
+            )
+        return rows
+
+
+def tail(of: str | Density | Derivation, **options) -> Tail:
+    """Whether the gradient is bounded, unbounded or redescending as the target moves far away.
+
+    ``options`` are those of :func:`lossderiv.derive`.
+
+    >>> import lossderiv as ld
+    >>> dict(ld.tail("normal").kinds)
+    {'eta_mu': 'unbounded', 'eta_sigma': 'unbounded'}
+    >>> ld.tail("laplace").kinds["eta_mu"], ld.tail("cauchy").kinds["eta_mu"]
+    ('bounded', 'redescending')
+    """
+    d = derive(of, **options)
+    data = d.density.data.bounded(d.fixed)
+    ends = {}
+    for name in d.outputs:
+        if data.shape != "scalar" or any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+            finite = data.shape == "category"
+            ends[name] = () if finite else (End(math.inf, "not decided", "the data are vectors"),)
+            continue
+        slope = Formula(d.gradient[name])
+        sides = [] if data.integer and math.isfinite(data.high) else [data.low, data.high]
+        if data.integer and sides:
+            sides = [side for side in sides if not math.isfinite(side)]
+        ends[name] = tuple(_end(d, slope, side, -1 if k else 1) for k, side in enumerate(sides))
+    return Tail(d, MappingProxyType(ends))
+
+
+def _end(d: Derivation, slope: Formula, end: float, inward: int) -> End:
+    """What the slope does towards ``end`` at two settings of the outputs."""
+    found = [_at(d, slope, end, inward, point) for point in points(d.context)[1:3]]
+    kinds = {e.kind for e in found}
+    worst = next(k for k in ("unbounded", "not decided", "bounded", "redescending") if k in kinds)
+    how = dict.fromkeys(e.how for e in found if e.kind == worst)
+    return End(end, worst, " or ".join(how))
+
+
+def _at(d: Derivation, slope: Formula, end: float, inward: int, point) -> End:
+    values = []
+    for power in FAR:
+        with mp.workdps(80):
+            if math.isfinite(end):
+                x = mp.mpf(end) + inward * mp.mpf(10) ** -power
+            else:
+                x = mp.sign(end) * mp.mpf(10) ** power
+        values.append(abs(slope.at({**point, d.density.variable: x})))
+    if any(mp.isnan(v) for v in values):
+        return End(end, "not decided", "the gradient is no number there")
+    if any(mp.isinf(v) for v in values):
+        return End(end, "unbounded", "faster than any power")
+    if values[-1] == 0:
+        return End(end, "redescending", "to exactly 0 or faster than any power")
+    rates = [
+        float(mp.log(b / a) / mp.log(mp.mpf(10) ** (q - p))) if a != 0 else math.nan
+        for a, b, p, q in zip(values, values[1:], FAR, FAR[1:], strict=False)
+    ]
+    distance = "the distance to the end" if math.isfinite(end) else "|x|"
+    return _named(end, rates, values[-1], distance)
+
+
+def _named(end: float, rates: list[float], last: mp.mpf, distance: str) -> End:
+    early, late = rates
+    sign = -1 if math.isfinite(end) else 1
+    if abs(late) < FLAT:
+        return End(end, "bounded", f"approaching {mp.nstr(last, 4)} in absolute value")
+    if late > STEEP:
+        return End(end, "unbounded", "faster than any power")
+    if late < -STEEP:
+        return End(end, "redescending", "faster than any power")
+    if abs(late - early) < 1e-3:
+        kind = "unbounded" if late > 0 else "redescending"
+        return End(end, kind, f"like {distance} to the power {sign * late:.4g}")
+    if late > 0:
+        return End(end, "unbounded", f"like the log of {distance} or a power of it")
+    return End(end, "redescending", "slowly")
