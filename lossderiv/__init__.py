@@ -21,6 +21,8 @@ _HOMES = {
     "lossderiv.codegen": ("source",),
     "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
+    "lossderiv.evidence": ("elbo", "NegativeElbo"),
+    "lossderiv.objectives": ("objective", "Objective"),
     "lossderiv.exercises": ("check_exercise",),
     "lossderiv.symbolic.trace": ("let",),
     "lossderiv.symbolic.records": ("Density", "Derivation", "Domain", "Link", "Rule", "Step"),

@@ -37,6 +37,7 @@ from lossderiv.symbolic.vectors import RUNNING
 
 AGREE = mp.mpf(10) ** -12
 PROBES = 4
+HERE = sp.Symbol("t", real=True)  # a place as seen from a corner
 
 
 @dataclass(frozen=True, repr=False)
@@ -297,9 +298,8 @@ def _integrated(t: sp.Expr, one: _Side, x: sp.Symbol) -> sp.Expr | None:
     d = sp.Symbol("d", positive=True)
     cases = []
     for side in (1, -1) if others else (1,):
-        moved = weight.xreplace({x: home + side * x})
-        if others:
-            moved = moved.subs(others[0], home + side * d)
+        bent = {a: _from_home(a, x, home, d) for a in weight.atoms(sp.Abs) if a.args[0].has(x)}
+        moved = weight.xreplace(bent).xreplace({x: home + side * x}).xreplace({HERE: x})
         marks = [-sp.oo, sp.Integer(0), *([d] if others else []), sp.oo]
         total = sp.Integer(0)
         for low, high in pairwise(marks):
@@ -317,6 +317,13 @@ def _integrated(t: sp.Expr, one: _Side, x: sp.Symbol) -> sp.Expr | None:
     if sp.expand(cases[0] - cases[1]) == 0:
         return cases[0].xreplace({d: sp.Abs(others[0] - home)})
     return None
+
+
+def _from_home(bend: sp.Abs, x: sp.Symbol, home: sp.Expr, d: sp.Symbol) -> sp.Expr:
+    """``|k (x - c)|`` as ``|k| |t - d|``, with t the distance from home on the side where c is."""
+    (arg,) = bend.args
+    centre = sp.solve(arg, x)[0]
+    return sp.Abs(sp.diff(arg, x)) * sp.Abs(HERE if centre == home else HERE - d)
 
 
 def _real(x: sp.Symbol) -> sp.Symbol:

@@ -1,0 +1,90 @@
+"""A derived loss as the objective of a gradient-boosting library: slope and curvature, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+import torch
+
+from lossderiv.autograd import torch_function
+from lossderiv.derivations import derive
+from lossderiv.errors import ParameterError, ShapeError
+from lossderiv.symbolic.derive import slope
+from lossderiv.symbolic.records import Density, Derivation
+from lossderiv.symbolic.stabilise import stabilise
+from lossderiv.targets import check_target
+
+LIBRARIES = ("xgboost", "lightgbm")
+
+
+def objective(of: str | Density | Derivation, library: str = "xgboost", **options) -> Objective:
+    """Slope and second derivative of a loss as ``xgboost.train`` and ``lightgbm.train`` ask.
+
+    ``xgboost.train(..., obj=objective)`` and ``lightgbm.train({"objective": objective, ...})``
+    call it as ``(predictions, data)`` and read targets and weights from ``data``; their
+    scikit-learn classes take :meth:`Objective.scikit`. Predictions are raw outputs: of a family
+    with several, one column each (``num_class`` in the library's parameters). ``options`` are
+    those of :func:`lossderiv.derive`.
+
+    The second derivative is exact. Where a loss is not convex in an output it is negative there,
+    and these libraries' Newton step then leads uphill: choose a convex loss. Source: the custom
+    objectives in the documentation of XGBoost and of LightGBM.
+
+    >>> import numpy as np, lossderiv as ld
+    >>> ld.objective("poisson").scikit(np.array([3.0]), np.array([0.0]))
+    (array([-2.]), array([1.]))
+    """
+    if library not in LIBRARIES:
+        raise ParameterError(f"There is no library {library!r} here; known are xgboost, lightgbm.")
+    d = derive(of, **options)
+    if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+        raise ParameterError(
+            f"{d.density.name} has vector outputs, whose second derivatives are matrices; these "
+            "libraries have an objective for classes of their own."
+        )
+    bends = []
+    for name, steps in d.gradient_steps.items():
+        raw = slope(steps[-1].after, d.symbols[name], d.where)
+        for rules in (d.reading, d.computing):
+            done = stabilise(raw, rules, d.context, d.where)
+            raw = done[-1].after if done else raw
+        bends.append(raw)
+    inputs = [*d.outputs, d.density.variable.name]
+    compute = torch_function(inputs, (*d.gradient_kernel.values(), *bends), d.where)
+    return Objective(d, library, compute)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Called as ``(predictions, data)``; returns the gradient and the diagonal of the Hessian."""
+
+    derivation: Derivation
+    library: str
+    compute: Callable
+
+    def __call__(self, predictions: np.ndarray, data) -> tuple[np.ndarray, np.ndarray]:
+        weight = data.get_weight()
+        weight = None if weight is None or len(weight) == 0 else weight
+        return self.scikit(data.get_label(), predictions, weight)
+
+    def scikit(self, y_true, y_pred, weight=None) -> tuple[np.ndarray, np.ndarray]:
+        """The same with the arguments of the libraries' scikit-learn classes."""
+        x = torch.as_tensor(np.asarray(y_true, dtype=np.float64))
+        raw = torch.as_tensor(np.asarray(y_pred, dtype=np.float64))
+        count = len(self.derivation.outputs)
+        if raw.numel() != count * x.numel():
+            raise ShapeError(
+                f"{self.derivation.density.name} needs {count} raw outputs for each of "
+                f"{x.numel()} targets; the predictions have shape {tuple(raw.shape)}."
+            )
+        check_target(x, self.derivation.density.data, self.derivation.density.name, None)
+        columns = raw.reshape(x.numel(), count).unbind(1)
+        found = [torch.zeros_like(x) + v for v in self.compute(*columns, x)]
+        if weight is not None:
+            w = torch.as_tensor(np.asarray(weight, dtype=np.float64))
+            found = [w * v for v in found]
+        slopes, bends = (torch.stack(part, 1) for part in (found[:count], found[count:]))
+        return slopes.reshape(raw.shape).numpy(), bends.reshape(raw.shape).numpy()
