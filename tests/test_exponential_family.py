@@ -242,6 +242,22 @@ def test_categorical_is_the_vector_case():
     torch.testing.assert_close(slope, torch.softmax(eta, -1) - onehot)
 
 
+def test_vectors_of_data():
+    """Dirichlet and multinomial (Bishop 2006, section 2.4): digamma means, and counts."""
+    e = ld.exponential_family("dirichlet")
+    alpha = e.derivation.density.symbols["alpha"]
+    assert [omega.base for omega in e.natural] == [alpha]
+    assert e.statistic[0].func == sp.log
+    assert e.mean[0].has(sp.polygamma)
+    m = ld.exponential_family("multinomial", n=3)
+    assert m
+    assert m.canonical
+    normal = ld.exponential_family("multivariate_normal_diagonal")
+    assert len(normal.natural) == 2
+    for record in (e, m, normal):
+        assert record.check()
+
+
 CANONICAL = {"bernoulli", "binomial", "poisson", "categorical", "continuous_bernoulli"}
 
 

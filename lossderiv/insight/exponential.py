@@ -156,7 +156,10 @@ def _separated(d: Derivation) -> Separated:
     theta, data = _touching(d)
     entries, rest = [], []
     for term in sp.Add.make_args(-d.nll):
-        if isinstance(term, sp.Sum) or (_picked(term, d) is not None):
+        number, whole = term.as_coeff_Mul()
+        if isinstance(whole, sp.Sum) and data(whole):
+            term = sp.Sum(number * whole.function, *whole.limits)
+        if (isinstance(term, sp.Sum) and data(term)) or (_picked(term, d) is not None):
             entries.append(term)
         else:
             rest.append(term)
@@ -213,9 +216,9 @@ def _yes(d: Derivation, parts: Separated) -> ExponentialFamily:
     natural = tuple(tidy(c) for c, _ in parts.pairs)
     statistic = tuple(g for _, g in parts.pairs)
     base, partition = parts.apart, -parts.alone
+    numbers = sp.Add(*(t for t in sp.Add.make_args(partition) if not t.free_symbols))
+    base, partition = base - numbers, partition - numbers
     if not any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
-        numbers = sp.Add(*(t for t in sp.Add.make_args(partition) if t.is_number))
-        base, partition = base - numbers, partition - numbers
         return _scalar(d, natural, statistic, tidy(partition), base)
     return _vector(d, natural, statistic, partition, base)
 
