@@ -41,6 +41,7 @@ from lossderiv.domains import (
     Interior,
     NonNegative,
     Positive,
+    Proportion,
     Real,
     Shares,
     Simplex,
@@ -216,6 +217,18 @@ def binomial(x: UpTo("n"), p: Unit, n: Given(Integer(1))):
     return ways * p**x * (1 - p) ** (n - x)
 
 
+@family()
+def beta_binomial(x: UpTo("n"), alpha: Positive, beta: Positive, n: Given(Integer(1))):
+    """How many of n coin flips show heads, when each series has a coin of its own.
+
+    Mean n alpha/(alpha + beta); wider than the binomial, which it becomes for large alpha and beta;
+    n is given. Source: Skellam (1948), section 2; scipy.stats.betabinom(n, alpha, beta).
+    """
+    y = let("y", n - x, integer=True, nonnegative=True)
+    ways = factorial(x + y) / (factorial(x) * factorial(y))
+    return ways * beta_function(alpha + x, beta + y) / beta_function(alpha, beta)
+
+
 @family(torch="Geometric(p)")
 def geometric(x: Count, p: Unit):
     """Failures before the first success.
@@ -348,7 +361,7 @@ def beta(x: Interior, alpha: Positive, beta: Positive):
 
 
 @family(torch="Beta(mu*phi, (1 - mu)*phi)")
-def beta_mean(x: Interior, mu: Unit, phi: Positive):
+def beta_mean(x: Interior, mu: Proportion, phi: Positive):
     """The beta density of beta regression: a mean, and a precision that narrows it.
 
     Mean mu, variance mu (1 - mu)/(1 + phi). Source: Ferrari and Cribari-Neto (2004), equation 4;

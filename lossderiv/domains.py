@@ -79,6 +79,7 @@ Interior = replace(
     assumptions={"positive": True},
     link=None,
 )
+Proportion = replace(Interior, name="Proportion", link=logistic_link)
 Count = Domain(
     "Count",
     low=0,

@@ -35,7 +35,9 @@ from lossderiv.special import (
     binomial_deviance,
     binomial_pull,
     cauchy_score,
+    count_entropy,
     digamma,
+    digamma_bend,
     digamma_gap,
     digamma_gap_pull,
     digamma_pull,
@@ -65,6 +67,7 @@ from lossderiv.special import (
     overdispersed_deviance,
     overdispersed_pull,
     poisson_deviance,
+    polya_deviance,
     power_log,
     relu,
     rising_log,
@@ -79,6 +82,7 @@ from lossderiv.special import (
     softplus,
     softplus_pull,
     step,
+    stirling_bend,
     stirling_error,
     stirling_gap,
     student_balance,
@@ -106,7 +110,7 @@ m, r, s = symbols("m r s", positive=True)
 share = Symbol("share", positive=True)  # inside (0, 1): beyond it log(1 - share) means nothing
 half = Rational(1, 2)
 k = Symbol("k", integer=True)
-c = Symbol("c", integer=True, nonnegative=True)
+c, d = symbols("c d", integer=True, nonnegative=True)
 total = Symbol("total", integer=True, positive=True)
 HALF = Rational(1, 2)
 eta, index = IndexedBase("eta", real=True), Symbol("x", integer=True, nonnegative=True)
@@ -568,6 +572,41 @@ READING: tuple[Rule, ...] = (
 )
 
 COMPUTING: tuple[Rule, ...] = (
+    Rule(
+        "a beta-binomial count's log-probability",
+        find=lbeta(m, r) - lbeta(m + c, r + d) + lgamma(c + 1) + lgamma(d + 1) - lgamma(c + d + 1),
+        give=stirling_bend(m, r, c)
+        + stirling_bend(r, m + c, d)
+        + stirling_gap(c, c + d)
+        + polya_deviance(m, r, c, d),
+        because="large log-gammas cancel: a deviance, 0 where the shares agree, and Stirling "
+        "corrections are left, none of them negative",
+        anchor={m: 1, r: 2, c: 1, d: 2},
+        witness={m: 1e9, r: 1e9, c: 50.0, d: 60.0},
+        spares=(lbeta(m, r) - lbeta(m + c, r), lgamma(c + 1)),
+    ),
+    Rule(
+        "a beta function that counts have moved",
+        find=lbeta(m, r) - lbeta(m + c, r + d),
+        give=stirling_bend(m, r, c)
+        + stirling_bend(r, m + c, d)
+        + polya_deviance(m, r, c, d)
+        + count_entropy(c, d),
+        because="for large shapes the two log-betas cancel: what is left has no negative term",
+        anchor={m: 1, r: 2, c: 1, d: 2},
+        witness={m: 1e9, r: 1e9, c: 50.0, d: 60.0},
+        spares=(lbeta(m, r) + lbeta(m + c, r + d), lbeta(m, r)),
+    ),
+    Rule(
+        "slopes of a beta function that counts have moved",
+        find=a * digamma_gap(m, r) - a * digamma_gap(m + c, r + d),
+        give=-a * digamma_gap(m + r + c, d) - a / m * digamma_bend(m, r, c),
+        because="for large shapes the four digammas cancel: what is left are two differences of "
+        "one sign each",
+        anchor={a: 1, m: 1, r: 2, c: 1, d: 2},
+        witness={a: 1.0, m: 1e9, r: 1e9, c: 50.0, d: 60.0},
+        spares=(digamma_gap(m, r), digamma_gap(m, r) + digamma_gap(m + c, r + d)),
+    ),
     Rule(
         "a gamma deviance by its two means",
         find=scaled_expm1_minus(exp(v), u),

@@ -236,6 +236,15 @@ def mode_multinomial(p: Tensor, n: Tensor) -> Tensor:
     return x
 
 
+def mode_beta_binomial(alpha: Tensor, beta: Tensor, n: Tensor) -> Tensor:
+    """Where the ratio of neighbouring probabilities falls below 1; an end for two small shapes."""
+    inner = alpha + beta > 2
+    width = torch.where(inner, alpha + beta - 2, 1.0)
+    peak = torch.floor((n + 1) * (alpha - 1) / width)
+    peak = torch.minimum(torch.relu(peak), n + 0 * peak)
+    return torch.where(inner, peak, torch.where(alpha > beta, n + 0 * peak, 0 * peak))
+
+
 SUMMARIES: dict[str, Summary] = {
     "normal": Summary(
         mean=lambda mu, sigma: mu + 0 * sigma,
@@ -306,6 +315,13 @@ SUMMARIES: dict[str, Summary] = {
         mean=lambda p, n: n * p,
         mode=lambda p, n: torch.minimum(torch.floor((n + 1) * p), n + 0 * p),
         sample=lambda p, n, generator: torch.binomial(n + 0 * p, p, generator=generator),
+    ),
+    "beta_binomial": Summary(
+        mean=lambda alpha, beta, n: n * alpha / (alpha + beta),
+        mode=mode_beta_binomial,
+        sample=lambda alpha, beta, n, generator: torch.binomial(
+            n + 0 * (alpha + beta), draw_beta(alpha, beta, generator), generator=generator
+        ),
     ),
     "geometric": Summary(
         mean=lambda p: (1 - p) / p,

@@ -178,6 +178,20 @@ def _numbers(table: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
 {narrow}        )""".strip("\n")
 
 
+def _corrected(k: sp.Expr) -> sp.Expr:
+    """What is left of ``log Gamma(k)`` beside ``k log k - k``."""
+    return sp.loggamma(k) - k * sp.log(k) + k
+
+
+def _mixing(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+    """Minus the entropy of two parts of a whole, times the whole; 0 log 0 is 0."""
+
+    def part(k):
+        return sp.Piecewise((0, sp.Eq(k, 0)), (k * sp.log(k), True))
+
+    return part(a) + part(b) - part(a + b)
+
+
 logistic = make_special(
     "logistic",
     meaning=lambda u: 1 / (1 + sp.exp(-u)),
@@ -1487,6 +1501,119 @@ def erfcx_pull(u):
 """,
 )
 
+binet_gap = make_special(
+    "binet_gap",
+    meaning=lambda a, b: (
+        sp.loggamma(a)
+        - (a - sp.Rational(1, 2)) * sp.log(a)
+        - sp.loggamma(a + b)
+        + (a + b - sp.Rational(1, 2)) * sp.log(a + b)
+        - b
+    ),
+    slopes=(None, None),
+    spelling=f"""
+def binet_gap(a, b):
+    # Stirling's rest of a less that of a + b: below 2 two steps up (DLMF 5.5.1), then the
+    # difference of two fractions at z and z + b, level by level: a small b loses nothing
+    small = a < 2.0
+    z = torch.where(small, a + 2.0, a)
+    w = z + b
+{_numbers(BINET)}
+    low = high = lag = torch.zeros_like(w)
+    for c in reversed(coefficients):
+        low, high = c / (z + low), c / (w + high)
+        lag = low * (high / c) * (b - lag)
+    steps = torch.zeros_like(w)
+    for k in (a + 1.0, a):
+        ratio = torch.log1p(b / (k + b + 1.0) / k)
+        steps = steps + ((k + 0.5) * ratio - b * torch.log1p(1.0 / (k + b)))
+    return torch.where(small, lag + steps, lag)
+""",
+)
+
+stirling_bend = make_special(
+    "stirling_bend",
+    meaning=lambda a, b, x: (
+        _corrected(a) - _corrected(a + x) - _corrected(a + b) + _corrected(a + b + x)
+    ),
+    slopes=(None, None, None),
+    spelling="""
+def stirling_bend(a, b, x):
+    # log Gamma(k) - k log k + k at the four corners a, a + x, a + b, a + b + x; no term is negative
+    log = torch.log1p(b / (a + b + x) * (x / a))
+    return 0.5 * log + (binet_gap(a, b) - binet_gap(a + x, b))
+""",
+)
+
+digamma_bend = make_special(
+    "digamma_bend",
+    meaning=lambda a, b, x: (
+        a * (sp.digamma(a + x) - sp.digamma(a) - sp.digamma(a + b + x) + sp.digamma(a + b))
+    ),
+    slopes=(None, None, None),
+    spelling=f"""
+def digamma_bend(a, b, x):
+    # a times psi at the four corners a, a + x, a + b, a + b + x: two steps up (DLMF 5.5.2), then
+    # the logs, the halves and the fractions of its expansion; no term is negative. The factor a
+    # comes early, since the bend alone falls like 1/a^2 and underflows
+    z = a + 2.0
+    t = b / (z + b + x) * (x / z)
+    tiny = t < 1e-8
+    ratio = torch.where(tiny, 1.0 - 0.5 * t, torch.log1p(t) / torch.where(tiny, 1.0, t))
+    total = (a / z) * x * (b / (z + b + x)) * ratio
+    for k, share in ((a, 1.0), (a + 1.0, 1.0), (z, 0.5)):
+        widest = (2.0 * k + b + x) / (k + b + x)
+        total = total + share * (a / k) * (b / (k + b)) * (x / (k + x)) * widest
+{_numbers(DIGAMMA)}
+    for k, sign in ((z, 1.0), (z + x, -1.0)):
+        w = k + b
+        low = high = lag = torch.zeros_like(w)
+        for c in reversed(coefficients):
+            low, high = c / (k + low), c / (w + high)
+            lag = low * (high / c) * (b - lag)
+        total = total + sign * (a / k) * (lag + high * (b / w))
+    return total
+""",
+)
+
+polya_deviance = make_special(
+    "polya_deviance",
+    meaning=lambda a, b, x, y: _mixing(a, b) + _mixing(x, y) - _mixing(a + x, b + y),
+    slopes=(None, None, None, None),
+    spelling="""
+def polya_deviance(a, b, x, y):
+    # h(a, b) + h(x, y) - h(a + x, b + y) with h(a, b) = a log a + b log b - (a + b) log(a + b): 0
+    # where x is to y as a to b. Four terms k (q - log(1 + q)), none of them negative
+    s, n = a + b, x + y
+    off = (b * x - a * y) / (s + n)
+    gone, kept = -torch.log1p(n / s), -torch.log1p(s / n)
+    first = ((a, x, off, gone), (b, y, -off, gone))
+    total = 0.0
+    for k, more, d, log in (*first, (x, a, -off, kept), (y, b, off, kept)):
+        some = k > 0
+        safe = torch.where(some, k, 1.0)
+        q = d / safe
+        near = some & (torch.abs(q) < 0.5)
+        close = safe * log1p_minus(torch.where(near, q, 0.0))
+        far = d - k * (log + torch.log1p(more / safe))
+        total = total + torch.where(near, close, far)
+    return total
+""",
+)
+
+count_entropy = make_special(
+    "count_entropy",
+    meaning=lambda x, y: -_mixing(x, y),
+    slopes=(None, None),
+    spelling="""
+def count_entropy(x, y):
+    # (x + y) log(x + y) - x log x - y log y, 0 where one part has all
+    a, b = torch.where(x > 0, x, 1.0), torch.where(y > 0, y, 1.0)
+    return x * torch.log1p(y / a) + y * torch.log1p(x / b)
+""",
+)
+
+
 SPECIAL: dict[str, type[Special]] = {
     f.__name__: f
     for f in (
@@ -1567,5 +1694,10 @@ SPECIAL: dict[str, type[Special]] = {
         power_log,
         log_erfcx,
         erfcx_pull,
+        binet_gap,
+        stirling_bend,
+        digamma_bend,
+        polya_deviance,
+        count_entropy,
     )
 }

@@ -158,6 +158,16 @@ LIMITS = (
         smallest=2.0**-20,
     ),
     Limit(
+        "beta_binomial",
+        "binomial",
+        at=lambda t, eta: (-softplus(-eta[0]) - log(t), -softplus(eta[0]) - log(t)),
+        given=lambda t: {"n": 10},
+        plain_given={"n": 10},
+        etas=((0.0,), (1.2,), (-2.0,)),
+        targets=(0.0, 3.0, 10.0),
+        reach=400.0,
+    ),
+    Limit(
         "negative_binomial",
         "poisson",
         at=lambda t, eta: (eta[0], torch.full_like(eta[0], log(t))),

@@ -70,6 +70,7 @@ ROLES = {
     "q": above_minus_one,
     "p": inside,
     "x": whole,
+    "y": whole,
     **dict.fromkeys(("k", "nu", "kappa", "a", "b"), positive),
 }
 OWN_ROLES = {
@@ -138,6 +139,11 @@ ROWS = (
     "log1p_share_pull",
     "signed_power",
     "power_log",
+    "binet_gap",
+    "stirling_bend",
+    "digamma_bend",
+    "polya_deviance",
+    "count_entropy",
 )
 
 each = pytest.mark.parametrize("name", ROWS)

@@ -146,7 +146,8 @@ def _fix(density: Density, fixed, context, steps) -> tuple[sp.Expr, Where]:
     10 x - 10 mu.
     """
     values = {density.symbols[n]: v for n, v in fixed.items()}
-    plain = {s: v for s, v in values.items() if v == 1}
+    shares = {density.symbols[n] for n, d in density.parameters.items() if d.open_high}
+    plain = {s: v for s, v in values.items() if v == 1 or s in shares}  # 1 - 0.2 is positive
     named = tuple((s, v) for s, v in values.items() if s not in plain)
     where = named + tuple((s, e.xreplace(plain)) for s, e in density.where)
     p = density.expr.xreplace(plain)

@@ -16,12 +16,14 @@ from lossderiv.symbolic.vectors import CLASSES, ENTRY
 _names: ContextVar[list[tuple[sp.Symbol, sp.Expr]] | None] = ContextVar("names", default=None)
 
 
-def let(name: str, expr: sp.Expr) -> sp.Symbol:
+def let(name: str, expr: sp.Expr, **assumptions: bool) -> sp.Symbol:
     """Name an intermediate inside a density, so that it stays closed all the way to the code.
 
     ``z = let("z", (x - mu) / sigma)`` keeps the residual in one piece: expanded, a squared
     residual loses every digit when ``x`` and ``mu`` are close and large. An expression in an entry
     of a vector names the entry: ``z = let("z", x[k] - mu[k])`` stands for a vector.
+    ``assumptions`` say what SymPy cannot see: ``let("y", n - x, integer=True, nonnegative=True)``
+    for a count x of at most n.
     """
     names = _names.get()
     if names is None:
@@ -35,10 +37,10 @@ def let(name: str, expr: sp.Expr) -> sp.Symbol:
     running = [s for s in expr.free_symbols if isinstance(s, sp.Idx)]
     if running:  # one name for each entry
         (k,) = running
-        vector = sp.IndexedBase(name, real=True)
+        vector = sp.IndexedBase(name, **(assumptions or {"real": True}))
         names.append((vector[ENTRY], expr.xreplace({k: ENTRY})))
         return vector[k]
-    symbol = sp.Symbol(name, real=True)
+    symbol = sp.Symbol(name, **(assumptions or {"real": True}))
     names.append((symbol, expr))
     return symbol
 
