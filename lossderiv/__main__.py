@@ -17,6 +17,7 @@ from lossderiv import domains, special
 from lossderiv.codegen import source
 from lossderiv.derivations import derive, families, find_density
 from lossderiv.errors import DensityError, LossDerivError, ParameterError
+from lossderiv.insight.minimizer import minimizer
 from lossderiv.recognise import known_as
 from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Density, Derivation, Domain
@@ -141,6 +142,10 @@ def _reasons(d: Derivation) -> list[str]:
         if name
         else "The field has no common name for this loss."
     )
+    constants = minimizer(d).constants
+    if constants:
+        found = ", ".join(f"{n} = {plain(e)}" for n, e in constants.items())
+        told.append(f"Among constants, what minimises it over a sample is {found}.")
     for output, slope in d.gradient.items():
         told.append(f"Its slope in {output} is {plain(slope)}{_reading(slope, x)}.")
     return told

@@ -48,6 +48,7 @@ def test_source_runs_by_itself(capsys):
         ("categorical", "less 1 for the class that was seen"),
         ("bernoulli", "torch.nn.BCEWithLogitsLoss"),
         ("gumbel", "no common name"),
+        ("laplace", "over a sample is mu = median(x)"),
     ],
 )
 def test_why_says_what_the_loss_is(capsys, family, says):
