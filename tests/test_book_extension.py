@@ -59,7 +59,8 @@ def test_key_changes_with_whatever_outputs_depend_on(package):
 def test_versions_are_those_installed():
     import numpy
 
-    assert cache_key.versions(["numpy>=1.26"]) == [f"numpy {numpy.__version__}"]
+    extra = 'nobody-has-this>=1; extra == "more"'
+    assert cache_key.versions(["numpy>=1.26", extra]) == [f"numpy {numpy.__version__}"]
 
 
 # --- times -------------------------------------------------------------------

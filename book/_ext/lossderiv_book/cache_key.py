@@ -24,8 +24,9 @@ KEPT = 4
 
 
 def versions(requirements: Iterable[str]) -> list[str]:
-    """``["numpy 2.4.6", ...]``: the installed version of each requirement, sorted."""
-    names = {re.match(r"[\w.-]+", line).group() for line in requirements}
+    """``["numpy 2.4.6", ...]``: the installed version of each requirement, sorted; no extras."""
+    needed = (line for line in requirements if "extra ==" not in line)
+    names = {re.match(r"[\w.-]+", line).group() for line in needed}
     return sorted(f"{name} {metadata.version(name)}" for name in names)
 
 
