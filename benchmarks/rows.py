@@ -296,6 +296,15 @@ ROWS: tuple[Row, ...] = (
         inside=positive,
         twin=lambda s, k: D.Weibull(s.exp(), k.exp(), validate_args=False),
     ),
+    Row("rayleigh", (log_of("sigma"),), textbook.rayleigh, draws.scale, inside=positive),
+    Row(
+        "log_logistic",
+        (log_of("alpha"), log_of("beta")),
+        textbook.log_logistic,
+        draws.scale_shape,
+        inside=positive,
+    ),
+    Row("half_logistic", (log_of("s"),), textbook.half_logistic, draws.scale, inside=positive),
     Row(
         "pareto",
         (log_of("scale"), log_of("alpha")),

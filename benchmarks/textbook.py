@@ -137,6 +137,19 @@ def weibull(scale, concentration, x):
     return log(scale) - log(k) - (k - 1) * log(z) + exp(k * log(z))
 
 
+def rayleigh(sigma, x):
+    return (x / sigma) ** 2 / 2 + log(sigma) * 2 - log(x)
+
+
+def log_logistic(alpha, beta, x):
+    """The logistic density of the logarithm, spread over x."""
+    return logistic(log(alpha), 1 / beta, log(x)) + log(x)
+
+
+def half_logistic(s, x):
+    return logistic(mpf(0), s, x) - mp.log(2)
+
+
 def pareto(scale, alpha, x):
     return (alpha + 1) * log(x) - log(alpha) - alpha * log(scale)
 

@@ -197,6 +197,39 @@ def weibull(x: Positive, scale: Positive, concentration: Positive):
 
 
 @family()
+def rayleigh(x: Positive, sigma: Positive):
+    """The length of a vector in the plane whose two entries are normal errors of one width.
+
+    Mean sigma sqrt(pi/2), mode sigma, variance sigma² (2 - pi/2). Source: Johnson, Kotz and
+    Balakrishnan (1994), chapter 18; scipy.stats.rayleigh(scale=sigma).
+    """
+    z = let("z", x / sigma)
+    return x / sigma**2 * exp(-(z**2) / 2)
+
+
+@family()
+def log_logistic(x: Positive, alpha: Positive, beta: Positive):
+    """A positive quantity whose logarithm is logistic: like the log-normal, with heavier tails.
+
+    Median alpha; mean (pi alpha/beta)/sin(pi/beta) for beta above 1; the larger beta, the narrower.
+    Source: Johnson, Kotz and Balakrishnan (1995), chapter 23; scipy.stats.fisk(beta, scale=alpha).
+    """
+    z = let("z", beta * (log(x) - log(alpha)))
+    return beta / x * exp(-z) / (1 + exp(-z)) ** 2
+
+
+@family()
+def half_logistic(x: NonNegative, s: Positive):
+    """The size of a logistic error whose sign is lost.
+
+    Mean 2 s log 2, mode 0, variance s² (pi²/3 - 4 log² 2). Source: Johnson, Kotz and Balakrishnan
+    (1995), chapter 23; scipy.stats.halflogistic(scale=s).
+    """
+    z = let("z", x / s)
+    return 2 * exp(-z) / (s * (1 + exp(-z)) ** 2)
+
+
+@family()
 def asymmetric_laplace(x: Real, mu: Real, b: Positive, tau: Given(Unit)):
     """Absolute error that costs more on one side: mu is the quantile at level tau.
 

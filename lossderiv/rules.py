@@ -29,6 +29,7 @@ from sympy import (
     sin,
     sqrt,
     symbols,
+    tanh,
 )
 
 from lossderiv.special import (
@@ -222,6 +223,15 @@ READING: tuple[Rule, ...] = (
         anchor={u: 1},
         witness={u: 30.0},
         spares=(atanh(2 * logistic(u) - 1), log(2 * logistic(u) - 1)),
+    ),
+    Rule(
+        "a logistic about its middle",
+        find=a - 2 * a * logistic(u),
+        give=-a * tanh(u / 2),
+        because="where u is tiny the logistic is 1/2 to the last digit",
+        anchor={a: 1, u: 1},
+        witness={a: 1.0, u: 1e-9},
+        spares=(a - logistic(u), a - 2 * a * softplus(u)),
     ),
     Rule(
         "log of a sum of exponentials",

@@ -304,6 +304,25 @@ SUMMARIES: dict[str, Summary] = {
             scale * waiting(scale + concentration, generator) ** (1 / concentration)
         ),
     ),
+    "rayleigh": Summary(
+        mean=lambda sigma: sigma * math.sqrt(math.pi / 2),
+        mode=lambda sigma: sigma,
+        sample=lambda sigma, generator: sigma * torch.sqrt(2 * waiting(sigma, generator)),
+    ),
+    "log_logistic": Summary(
+        mean=lambda alpha, beta: torch.where(
+            beta > 1, alpha / torch.sinc(1 / torch.where(beta > 1, beta, 2.0)), torch.inf
+        ),
+        mode=lambda alpha, beta: alpha * (torch.relu(beta - 1) / (beta + 1)) ** (1 / beta),
+        sample=lambda alpha, beta, generator: (
+            alpha * torch.exp(torch.logit(uniform(alpha + beta, generator)) / beta)
+        ),
+    ),
+    "half_logistic": Summary(
+        mean=lambda s: s * (2 * math.log(2)),
+        mode=lambda s: torch.zeros_like(s),
+        sample=lambda s, generator: s * torch.abs(torch.logit(uniform(s, generator))),
+    ),
     "asymmetric_laplace": Summary(
         mean=lambda mu, b, tau: mu + b * (1 - 2 * tau) / (tau * (1 - tau)),
         mode=lambda mu, b, tau: mu + 0 * b,

@@ -27,6 +27,7 @@ LOOKS: Mapping[str, tuple[Theta, ...]] = {
     "gamma": three("concentration", 0.8, 2, 5),
     "inverse_gamma": three("concentration", 1, 2, 4),
     "weibull": three("concentration", 0.8, 1.5, 4),
+    "log_logistic": three("beta", 1, 2, 5),
     "beta": ({"alpha": 2, "beta": 2}, {"alpha": 0.6, "beta": 0.6}, {"alpha": 2, "beta": 6}),
     "kumaraswamy": ({"a": 2, "b": 2}, {"a": 0.6, "b": 0.6}, {"a": 2, "b": 6}),
     "beta_mean": ({"mu": 0.5, "phi": 4}, {"mu": 0.5, "phi": 1}, {"mu": 0.25, "phi": 10}),

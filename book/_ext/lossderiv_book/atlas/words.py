@@ -13,6 +13,8 @@ SPELLED = {
     "student_t": "Student's t",
     "half_normal": "Half-normal",
     "half_cauchy": "Half-Cauchy",
+    "half_logistic": "Half-logistic",
+    "log_logistic": "Log-logistic",
     "log_normal": "Log-normal",
     "logit_normal": "Logit-normal",
     "von_mises": "Von Mises",
