@@ -22,6 +22,7 @@ _HOMES = {
     "lossderiv.certificates": ("certificate", "Certificate"),
     "lossderiv.losses": ("loss", "Loss"),
     "lossderiv.evidence": ("elbo", "NegativeElbo"),
+    "lossderiv.estimates": ("kl_estimate", "Estimate"),
     "lossderiv.objectives": ("objective", "Objective"),
     "lossderiv.exercises": ("check_exercise",),
     "lossderiv.symbolic.trace": ("let",),

@@ -108,3 +108,14 @@ def test_it_is_a_program_that_loads_no_torch():
         [sys.executable, "-m", "lossderiv", "show", "nothing"], capture_output=True, text=True
     )
     assert wrong.returncode == 2
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m lossderiv source student_t | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1

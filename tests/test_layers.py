@@ -27,11 +27,11 @@ ORDER = (
     {"autograd", "targets", "certificates"},
     {"sampling", "eager"},
     {"losses"},
-    {"evidence", "objectives", "exercises", "autoencoder", "__main__"},
+    {"evidence", "estimates", "objectives", "exercises", "autoencoder", "__main__"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
-WITH_TORCH |= {"evidence", "objectives"}
+WITH_TORCH |= {"evidence", "estimates", "objectives"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 

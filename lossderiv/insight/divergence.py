@@ -76,7 +76,10 @@ class Divergence(Shown):
         0.3068528194400547
         """
         if self.expr is None:
-            raise ParameterError(f"{self.title} has no closed form here: {self.reason}")
+            raise ParameterError(
+                f"{self.title} has no closed form here: {self.reason} lossderiv.kl_estimate "
+                "samples it."
+            )
         missing = sorted(set(self.symbols) ^ set(values))
         if missing:
             raise ParameterError(
@@ -90,6 +93,11 @@ class Divergence(Shown):
 def kl(q: str | Density | Derivation, p: str | Density | Derivation, **fixed: float) -> Divergence:
     """``KL(q || p) = E_q[log q - log p]``, in nats, with the steps to its closed form.
 
+    Where no closed form is found, ``expr`` is ``None`` and ``reason`` says why; then
+    :func:`lossderiv.kl_estimate` samples it. Every closed form agrees with quadrature (or
+    summation) to 12 digits at four probed parameters, or it is not returned. Source of the
+    definition: Kullback and Leibler (1951), equation 2.4.
+
     Parameters
     ----------
     q, p
@@ -97,10 +105,6 @@ def kl(q: str | Density | Derivation, p: str | Density | Derivation, **fixed: fl
     **fixed
         Values for parameters, those of q with ``_q`` appended and those of p with ``_p``:
         ``kl("normal", "normal", mu_p=0, sigma_p=1)``.
-
-    Where no closed form is found, ``expr`` is ``None`` and ``reason`` says why. Every
-    closed form agrees with quadrature (or summation) to 12 digits at four probed parameters, or it
-    is not returned. Source of the definition: Kullback and Leibler (1951), equation 2.4.
 
     >>> import lossderiv as ld
     >>> ld.kl("normal", "normal", mu_p=0, sigma_p=1).expr

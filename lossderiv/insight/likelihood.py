@@ -87,6 +87,11 @@ class Likelihood(Shown):
 def likelihood_of(loss: sp.Expr | str, domain: Domain, target: str = "x") -> Likelihood:
     """The density whose negative log-likelihood a loss is, or why there is none.
 
+    The answer is found by integrating ``exp(-loss)`` over the target. If the integral Z does not
+    depend on the outputs, ``exp(-loss)/Z`` is a density, and the catalogue is searched for it. If
+    it does, ``loss + log Z`` would be a likelihood: ``missing`` is the term that is not there.
+    Every Z is verified by quadrature, every name at twelve points to 18 digits.
+
     Parameters
     ----------
     loss
@@ -94,11 +99,6 @@ def likelihood_of(loss: sp.Expr | str, domain: Domain, target: str = "x") -> Lik
         expression or as text, one element's loss.
     domain
         Where the target lives: ``ld.Real``, ``ld.Unit``, ``ld.Binary``, ``ld.Count``, ...
-
-    The answer is found by integrating ``exp(-loss)`` over the target. If the integral Z does not
-    depend on the outputs, ``exp(-loss)/Z`` is a density, and the catalogue is searched for it. If
-    it does, ``loss + log Z`` would be a likelihood: ``missing`` is the term that is not there.
-    Every Z is verified by quadrature, every name at twelve points to 18 digits.
 
     >>> import lossderiv as ld
     >>> ld.likelihood_of("(x - eta)**2 / 2", ld.Real).answer
