@@ -83,8 +83,8 @@ def _round(values: Sequence[float], dtype: torch.dtype) -> tuple[float, ...]:
 
 
 def _representable(truth: Truth, dtype: torch.dtype) -> bool:
-    """No overflow in value or slope, with room for a factor of 8: z²/2 is squared, then halved."""
-    largest = mpf(torch.finfo(dtype).max) / 8
+    """No overflow in value or slope."""
+    largest = mpf(torch.finfo(dtype).max)
     return all(abs(number) < largest for number in truth.numbers)
 
 
