@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from lossderiv.special_tails import TAILS
 from lossderiv.symbolic.functions import Special, make_special
 
 ZERO = sp.Integer(0)
@@ -181,6 +182,10 @@ def _numbers(table: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
 def _corrected(k: sp.Expr) -> sp.Expr:
     """What is left of ``log Gamma(k)`` beside ``k log k - k``."""
     return sp.loggamma(k) - k * sp.log(k) + k
+
+
+def _below_normal(u: sp.Expr) -> sp.Expr:
+    return sp.erfc(-u / sp.sqrt(2)) / 2
 
 
 def _mixing(a: sp.Expr, b: sp.Expr) -> sp.Expr:
@@ -1501,6 +1506,50 @@ def erfcx_pull(u):
 """,
 )
 
+normal_cdf = make_special(
+    "normal_cdf",
+    meaning=_below_normal,
+    slopes=(lambda u: sp.exp(-(u**2) / 2) / sp.sqrt(2 * sp.pi),),
+    positive=True,
+    tex=r"\Phi",
+    spelling="""
+def normal_cdf(u):
+    return 0.5 * torch.special.erfc(-0.7071067811865476 * u)
+""",
+)
+
+log_normal_cdf = make_special(
+    "log_normal_cdf",
+    meaning=lambda u: sp.log(_below_normal(u)),
+    slopes=(lambda u: normal_cdf_pull(u),),
+    tex=r"\log\Phi",
+    spelling="""
+def log_normal_cdf(u):
+    # log(erfc(-u/sqrt 2)/2): on the left by erfcx, which keeps the square apart
+    left = u < 0.0
+    t = -0.7071067811865476 * torch.where(left, u, 0.0)
+    low = torch.log(0.5 * torch.special.erfcx(t)) - t * t
+    r = 0.7071067811865476 * torch.where(left, 0.0, u)
+    return torch.where(left, low, torch.log1p(-0.5 * torch.special.erfc(r)))
+""",
+)
+
+normal_cdf_pull = make_special(
+    "normal_cdf_pull",
+    meaning=lambda u: sp.exp(-(u**2) / 2) / (sp.sqrt(2 * sp.pi) * _below_normal(u)),
+    slopes=(lambda u: normal_cdf_pull(u) * erfcx_pull(-u / sp.sqrt(2)) / sp.sqrt(2),),
+    positive=True,
+    spelling="""
+def normal_cdf_pull(u):
+    # the slope of log Phi: about -u far to the left, where both density and Phi underflow
+    left = u < 0.0
+    t = -0.7071067811865476 * torch.where(left, u, 0.0)
+    r = torch.where(left, 0.0, u)
+    right = torch.exp(-0.5 * r * r) / torch.special.erfc(-0.7071067811865476 * r)
+    return 0.7978845608028654 * torch.where(left, 1.0 / torch.special.erfcx(t), right)
+""",
+)
+
 binet_gap = make_special(
     "binet_gap",
     meaning=lambda a, b: (
@@ -1694,10 +1743,13 @@ SPECIAL: dict[str, type[Special]] = {
         power_log,
         log_erfcx,
         erfcx_pull,
+        normal_cdf,
+        log_normal_cdf,
+        normal_cdf_pull,
         binet_gap,
         stirling_bend,
         digamma_bend,
         polya_deviance,
         count_entropy,
     )
-}
+} | TAILS

@@ -18,11 +18,13 @@ PACKAGE = Path(lossderiv.__file__).parent
 ORDER = (
     {"errors"},
     {"symbolic"},
+    {"special_tails"},
     {"special"},
     {"special_vectors"},
     {"domains"},
     {"catalogue", "rules"},
     {"derivations"},
+    {"combinators"},
     {"codegen", "recognise", "insight"},
     {"autograd", "targets", "certificates"},
     {"sampling", "eager"},

@@ -1,0 +1,1 @@
+"""Likelihoods made of likelihoods: each file holds one function from densities to a density."""
