@@ -12,10 +12,10 @@ from torch.autograd import forward_ad
 
 from lossderiv.autograd import Program, inverse_links
 from lossderiv.codegen import source
+from lossderiv.composed import State
 from lossderiv.derivations import derive
 from lossderiv.eager import Each, Summed
 from lossderiv.errors import ParameterError, ShapeError
-from lossderiv.sampling import SUMMARIES
 from lossderiv.symbolic.records import Density, Derivation
 from lossderiv.targets import check_outputs, check_shapes, check_target
 
@@ -99,6 +99,7 @@ class Loss(nn.Module):
         """Plain attributes, so that torch.compile can trace ``forward``."""
         data = self.derivation.density.data
         self._program = Program(self.derivation, exact=self.constants == "keep")
+        self._parts: dict[str, Program] = {}  # of a density that a combinator made
         self._traced = self._program.traced
         self._is_vector = self._program.is_vector
         self._takes_classes = data.shape == "category"
@@ -342,21 +343,14 @@ class Loss(nn.Module):
         return value.sum() if self.reduction == "sum" else value
 
     def _summary(self, kind: str, outputs: Outputs, **options) -> Tensor:
-        name = self.derivation.density.name
-        row = SUMMARIES.get(name)
-        found = getattr(row, kind, None)
-        if found is None:
-            raise ParameterError(
-                f"No {kind} is known for {name}. Compute it from loss.theta(outputs), or add a row "
-                "for the family to lossderiv/sampling.py."
-            )
-        if row.of == "outputs":
-            return found(*self._as_tuple(outputs), **options)
-        return found(**self.theta(outputs), **options)
+        d = self.derivation
+        raw = dict(zip(self.outputs, self._as_tuple(outputs), strict=False))
+        state = State(d.density, self.theta(outputs), raw, d, self._parts)
+        return getattr(state, kind)(**options)
 
     def __getstate__(self) -> dict:
         """What is compiled is left out: it is made again from the derivation."""
-        compiled = ("_program", "_traced")
+        compiled = ("_program", "_traced", "_parts")
         return {k: v for k, v in self.__dict__.items() if k not in compiled}
 
     def __setstate__(self, state: dict) -> None:

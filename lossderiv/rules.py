@@ -69,6 +69,7 @@ from lossderiv.special import (
     overdispersed_pull,
     poisson_deviance,
     polya_deviance,
+    positive_count,
     power_log,
     relu,
     rising_log,
@@ -92,6 +93,7 @@ from lossderiv.special import (
     student_constant_slope,
     student_score,
     wall,
+    zero_surprisal,
 )
 from lossderiv.special_vectors import Complements, LogBeta, StirlingErrors, Surprisals
 from lossderiv.symbolic.records import Rejected, Rule
@@ -160,6 +162,34 @@ READING: tuple[Rule, ...] = (
         anchor={u: 0},
         witness={u: 30.0},
         spares=(1 - u, 2 - logistic(u)),
+    ),
+    Rule(
+        "log of a zero's two causes",
+        find=log(logistic(u) + logistic(-u) * s),
+        give=-zero_surprisal(u, -log(s)),
+        because="where one cause is near certain the sum rounds to 1, and where both are rare the "
+        "count's own zero underflows",
+        anchor={u: 0, s: HALF},
+        witness={u: 30.0, s: 0.5},
+        spares=(log(logistic(u) + s), log(logistic(u) - logistic(-u) * s)),
+    ),
+    Rule(
+        "log of one minus an exponential",
+        find=log(1 - exp(-m)),
+        give=log1mexp(m),
+        because="a small exponent rounds the exponential to 1, and the difference to 0",
+        anchor={m: 1},
+        witness={m: 1e-9},
+        spares=(log(1 - m), log(1 + exp(-m)), log(2 - exp(-m))),
+    ),
+    Rule(
+        "a positive count's likelihood",
+        find=m + log1mexp(m) - c * log(m),
+        give=log_exprel(m) - (c - 1) * log(m),
+        because="at a small rate a positive count is almost surely 1, and the terms cancel",
+        anchor={m: 1, c: 2},
+        witness={m: 1e-9, c: 1.0},
+        spares=(m + log1mexp(m), m - c * log(m)),
     ),
     Rule(
         "log of a difference of exponentials",
@@ -322,6 +352,44 @@ READING: tuple[Rule, ...] = (
         anchor={s: HALF, m: 1},
         witness={s: 0.5, m: 1e-9},
         spares=(log(1 - s), log(1 + s**m), log(2 - s**m)),
+    ),
+    Rule(
+        "log of one minus an inverse power",
+        find=log(1 - s ** (-m)),
+        give=log1mexp(m * log(s)),
+        because="a power with a small exponent rounds to 1, and the difference to 0",
+        anchor={s: 2, m: 1},
+        witness={s: 2.0, m: 1e-9},
+        spares=(log(1 - s), log(1 + s ** (-m)), log(2 - s ** (-m))),
+    ),
+    Rule(
+        "log of a power",
+        find=log(s**t),
+        give=t * log(s),
+        because="the power underflows, or rounds to 1, while its log does not",
+        anchor={s: 2, t: 1},
+        witness={s: 2.0, t: -200.0},
+        spares=(log(s), log(1 + s**t)),
+    ),
+    Rule(
+        "cost of no overdispersed count",
+        find=exp(-v) * log(1 + m * exp(v)),
+        give=overdispersed_deviance(0, log(m), v),
+        because="for a small dispersion the one swallows what is added, while the quotient tends "
+        "to the mean",
+        anchor={m: 1, v: 0},
+        witness={m: 1.0, v: -20.0},
+        spares=(log(1 + m * exp(v)), exp(v) * log(1 + m * exp(v))),
+    ),
+    Rule(
+        "cost of no overdispersed count, by its mean",
+        find=log(1 + m * r) / m,
+        give=overdispersed_deviance(0, log(r), log(m)),
+        because="for a small dispersion the one swallows what is added, while the quotient tends "
+        "to the mean",
+        anchor={m: 1, r: 1},
+        witness={m: 1e-9, r: 1.0},
+        spares=(log(1 + m * r), log(1 + m * r) / r),
     ),
     Rule(
         "a Kumaraswamy density's exponent",
@@ -662,6 +730,16 @@ COMPUTING: tuple[Rule, ...] = (
         anchor={c: 2, u: 1},
         witness={c: 1e6, u: 13.8},
         spares=(lgamma(c + 1), exp(u) - u * c),
+    ),
+    Rule(
+        "a positive Poisson count's log-probability",
+        find=lgamma(c + 1) + log_exprel(exp(u)) - u * (c - 1),
+        give=positive_count(c, u),
+        because="for a large count the large terms cancel: take the deviance, which is small where "
+        "the rate is near the count",
+        anchor={c: 2, u: 1},
+        witness={c: 1e6, u: 13.8},
+        spares=(lgamma(c + 1), log_exprel(exp(u)) - u * (c - 1)),
     ),
     Rule(
         "a binomial count's log-probability",

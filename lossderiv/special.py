@@ -482,6 +482,24 @@ def log1mexp(u):
 """,
 )
 
+zero_surprisal = make_special(
+    "zero_surprisal",
+    meaning=lambda u, k: sp.log(1 + sp.exp(u)) - sp.log(sp.exp(u) + sp.exp(-k)),
+    slopes=(
+        lambda u, k: expm1(-k) * logistic(-u) * logistic(u + k),
+        lambda u, k: logistic(-u - k),
+    ),
+    positive=True,
+    spelling="""
+def zero_surprisal(u, k):
+    # -log(s + (1 - s) exp(-k)) with s = logistic(u), by log1p as long as it is small
+    q = torch.sigmoid(-u) * -torch.expm1(-k)
+    near = q < 0.5
+    close = -torch.log1p(-torch.where(near, q, 0.0))
+    return torch.where(near, close, softplus(u) - torch.logaddexp(u, -k))
+""",
+)
+
 inverse_expm1 = make_special(
     "inverse_expm1",
     meaning=lambda u: 1 / (sp.exp(u) - 1),
@@ -1133,6 +1151,25 @@ def poisson_deviance(x, b):
 """,
 )
 
+positive_count = make_special(
+    "positive_count",
+    meaning=lambda x, u: (
+        sp.loggamma(x + 1) + sp.log(sp.exp(sp.exp(u)) - 1) - sp.log(sp.exp(u)) - (x - 1) * u
+    ),
+    slopes=(None, None),
+    spelling="""
+def positive_count(x, u):
+    # -log of a Poisson count's probability among the positive ones, at the log-rate u: below a
+    # rate of 1 no term is negative, above it a deviance and Stirling's correction
+    near = u < 0.0
+    v = torch.where(near, u, 0.0)
+    w = torch.where(near, 0.0, u)
+    small = torch.lgamma(x + 1.0) + log_exprel(torch.exp(v)) - (x - 1.0) * v
+    large = stirling_error(x) + poisson_deviance(x, w) + log1mexp(torch.exp(w))
+    return torch.where(near, small, large)
+""",
+)
+
 share_deviance = make_special(
     "share_deviance",
     meaning=lambda x, m, t: sp.Piecewise(
@@ -1686,6 +1723,7 @@ SPECIAL: dict[str, type[Special]] = {
         log1p_pull,
         log1p_pull_slope,
         log1mexp,
+        zero_surprisal,
         inverse_expm1,
         exprel_inverse,
         logit,
@@ -1716,6 +1754,7 @@ SPECIAL: dict[str, type[Special]] = {
         scaled_expm1,
         scaled_expm1_minus,
         gamma_deviance,
+        positive_count,
         share_deviance,
         rising_stirling,
         rising_stirling_slope,

@@ -28,12 +28,13 @@ ORDER = (
     {"codegen", "recognise", "insight"},
     {"autograd", "targets", "certificates"},
     {"sampling", "eager"},
+    {"composed"},
     {"losses"},
     {"evidence", "estimates", "objectives", "exercises", "autoencoder", "__main__"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
-WITH_TORCH |= {"evidence", "estimates", "objectives"}
+WITH_TORCH |= {"composed", "evidence", "estimates", "objectives"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 

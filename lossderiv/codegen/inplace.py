@@ -43,6 +43,14 @@ INTO = {
     "loggamma": "torch.lgamma({}, out={o})",
 }
 CONSTANT = 'torch.tensor({}, dtype=torch.float32, device="cpu")'
+COMPARE = {
+    "==": "torch.eq",
+    "!=": "torch.ne",
+    "<": "torch.lt",
+    "<=": "torch.le",
+    ">": "torch.gt",
+    ">=": "torch.ge",
+}
 FRESH = {"log1p": "torch.log1p", "logistic": "torch.sigmoid", "relu": "torch.relu"}
 
 
@@ -119,6 +127,8 @@ class Tape:
         return name
 
     def _function(self, expr: sp.Expr) -> str:
+        if isinstance(expr, sp.Piecewise):
+            return self._cases(expr)
         name = type(expr).__name__
         args = [self.value(a) for a in expr.args]
         if name == "step":  # (1 + sign)/2, so that the sign can be shared
@@ -146,6 +156,32 @@ class Tape:
             f"The function {name} in {expr} has no torch spelling. Add a row for it to "
             "lossderiv/special.py (meaning, slope, torch text)."
         )
+
+    def _cases(self, expr: sp.Piecewise) -> str:
+        """One case after the other, the last one first."""
+        *cases, (last, _) = expr.args
+        whole = self.value(last)
+        for value, condition in reversed(cases):
+            test, this = self._condition(condition), self.value(value)
+            if isinstance(whole, float) and isinstance(this, float):
+                number = filled(repr(whole), self.inputs[0])  # a tensor has the right type
+                whole = self._new([], number, None)
+            whole = self._new([test, this, whole], "torch.where({}, {}, {})", None)
+        return whole
+
+    def _condition(self, condition: sp.Basic) -> str:
+        """Name of the tensor that holds where ``condition`` is true."""
+        if isinstance(condition, sp.And):
+            first, *others = (self._condition(a) for a in condition.args)
+            for other in others:
+                first = self._new([first, other], "torch.logical_and({}, {})", None)
+            return first
+        if condition.lhs.is_number:
+            condition = condition.reversed
+        if condition not in self._known:
+            sides = [self.value(condition.lhs), self.value(condition.rhs)]
+            self._known[condition] = self._new(sides, COMPARE[condition.rel_op] + "({}, {})", None)
+        return self._known[condition]
 
     def _power(self, base: sp.Expr, exponent: sp.Expr) -> str | float:
         b = self.value(base)

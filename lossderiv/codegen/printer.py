@@ -139,6 +139,23 @@ class TorchPrinter(AbstractPythonCodePrinter):
 
     _print_exp = _print_log = _print_Abs = _print_sign = _print_Function
 
+    def _print_Piecewise(self, expr):
+        """Both sides are computed, and each element takes the one that its condition names."""
+        *cases, (last, _) = expr.args
+        text = self._print(last)
+        if all(value.is_number for value, _ in expr.args):  # a tensor has the right type
+            text = filled(text, self.like or self.data)
+        for value, condition in reversed(cases):
+            text = f"torch.where({self._print(condition)}, {self._print(value)}, {text})"
+        return text
+
+    def _print_Relational(self, expr):
+        left, right = (self._print(a) for a in expr.args)
+        return f"{left} {expr.rel_op} {right}"
+
+    def _print_And(self, expr):
+        return " & ".join(f"({self._print(a)})" for a in expr.args)
+
     def _print_Min(self, expr):
         cap, *rest = sorted(expr.args, key=lambda a: not a.is_number)
         if len(rest) != 1 or not cap.is_number:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import sympy as sp
+from sympy.functions.elementary.piecewise import ExprCondPair
 
 from lossderiv.symbolic.vectors import EACH, ENTRY, INWARD, OUTWARD
 
@@ -68,11 +69,13 @@ def fold_constants(
     values = {s: e for s, e in where if e.is_number}
 
     def fold(expr: sp.Expr) -> sp.Expr:
-        if expr.free_symbols and expr.free_symbols <= set(values) and not expr.is_Symbol:
+        whole = isinstance(expr, sp.Expr) and not expr.is_Symbol
+        if whole and expr.free_symbols and expr.free_symbols <= set(values):
             return expr.xreplace(values).evalf(30)
         if not expr.args or isinstance(expr, sp.Indexed | sp.Idx | sp.IndexedBase):
             return expr
-        return expr.func(*(fold(a) if isinstance(a, sp.Expr) else a for a in expr.args))
+        inner = sp.Expr | ExprCondPair
+        return expr.func(*(fold(a) if isinstance(a, inner) else a for a in expr.args))
 
     return tuple(fold(e) for e in exprs), tuple((s, fold(e)) for s, e in where)
 
@@ -100,7 +103,7 @@ def _count(node: sp.Expr, uses: Counter) -> None:
     uses[node] += 1
     if uses[node] == 1:
         for a in node.args:
-            if isinstance(a, sp.Expr):
+            if isinstance(a, sp.Expr | ExprCondPair):
                 _count(a, uses)
 
 

@@ -52,7 +52,7 @@ def derive_nll(
     outputs = {n: output_domains[n].symbol(f"eta_{n}") for n in learned}
     context = _context(density, outputs, output_domains)
 
-    steps: list[Step] = []
+    steps = _construct(density, context)
     p, where = density.expr, density.where
     if fixed:
         p, where = _fix(density, fixed, context, steps)
@@ -137,6 +137,12 @@ def _context(density, outputs, output_domains) -> Context:
 def _scalar_view(output: sp.Expr) -> sp.Expr:
     """A vector output is read entry by entry."""
     return output[ENTRY] if isinstance(output, sp.IndexedBase) else output
+
+
+def _construct(density: Density, context: Context) -> list[Step]:
+    """The steps by which a combinator made the formula."""
+    moves = density.made.moves if density.made else ()
+    return [Step(m.before, m.after, "=", m.rule, m.reason, context, density.where) for m in moves]
 
 
 def _fix(density: Density, fixed, context, steps) -> tuple[sp.Expr, Where]:
@@ -268,17 +274,28 @@ def _drop_constants(expr, where, context, steps) -> tuple[sp.Expr, sp.Expr]:
 
 
 def _split(expr, where, context) -> tuple[sp.Expr, sp.Expr]:
-    """The terms that an output moves and the others; a sum over entries is split like its body."""
+    """The terms that an output moves and the others; sums over entries and cases split inside."""
     kept, gone = [], []
     for term in sp.Add.make_args(expr):
         if isinstance(term, sp.Sum):
             parts = _split(term.function, where, context)
             stay, go = (p if p == 0 else sp.Sum(p, *term.limits) for p in parts)
             kept, gone = [*kept, stay], [*gone, go]
+        elif isinstance(term, sp.Piecewise) and not _moved(
+            sp.And(*(c for _, c in term.args)), where, context
+        ):
+            cases = [(*_split(e, where, context), c) for e, c in term.args]
+            kept.append(sp.Piecewise(*((stay, c) for stay, _, c in cases)))
+            gone.append(sp.Piecewise(*((go, c) for _, go, c in cases)))
         else:
-            closed = close(term, where)
-            (kept if any(closed.has(o) for o in context.outputs) else gone).append(term)
+            (kept if _moved(term, where, context) else gone).append(term)
     return sp.Add(*kept), sp.Add(*gone)
+
+
+def _moved(expr: sp.Basic, where, context) -> bool:
+    """Whether an output moves ``expr``."""
+    closed = close(expr, where)
+    return any(closed.has(o) for o in context.outputs)
 
 
 def slope(expr: sp.Expr, by: sp.Expr, where: Where) -> sp.Expr:

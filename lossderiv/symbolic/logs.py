@@ -38,6 +38,8 @@ def open_log(expr: sp.Expr, context: Context, where) -> sp.Expr:
 def _open_factor(factor: sp.Expr, context: Context, where) -> sp.Expr | None:
     if isinstance(factor, sp.Product):
         return sp.Sum(open_log(factor.function, context, where), *factor.limits)
+    if isinstance(factor, sp.Piecewise):
+        return sp.Piecewise(*((open_log(e, context, where), c) for e, c in factor.args))
     base, exponent = factor.as_base_exp()
     if exponent == 1:
         return sp.log(factor) if is_positive(factor, context, where) else None

@@ -66,6 +66,7 @@ class Domain(_Picklable):
     total: int | None = None  # what the entries of a vector add up to, if they must
     entry: str = ""  # of a vector: the name of the domain in which its entries live
     pairs: bool = False  # whether a vector has an entry for each pair of the data's entries
+    atoms: tuple[float, ...] = ()  # points of a continuous range that have a probability
 
     @property
     def is_vector(self) -> bool:
@@ -128,11 +129,36 @@ class Domain(_Picklable):
 
 
 @dataclass(frozen=True)
+class Move:
+    """A rewriting of a density's formula and the reason for it: a step without its context."""
+
+    before: sp.Expr
+    after: sp.Expr
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Construction(_Picklable):
+    """How a density was made of others: by which combinator, of which parts, with which settings.
+
+    ``moves`` lead from the construction's own formula to that of the density; a derivation begins
+    with them.
+    """
+
+    name: str
+    parts: tuple[Density, ...]
+    settings: Mapping[str, object]
+    moves: tuple[Move, ...] = ()
+
+
+@dataclass(frozen=True)
 class Density(_Picklable):
     """A formula ``p(x | theta)`` with named intermediates.
 
     ``expr`` may use the names of ``where``; ``formula`` is the same with the names written out.
     ``parameters`` maps each parameter's name to its domain, in the order of the raw outputs.
+    ``made`` says of which other densities a combinator made it, if one did.
     """
 
     name: str
@@ -144,6 +170,12 @@ class Density(_Picklable):
     where: tuple[tuple[sp.Symbol, sp.Expr], ...]
     doc: str
     twin: str | None = None
+    made: Construction | None = None
+
+    @property
+    def opening(self) -> sp.Expr:
+        """The formula with which a derivation begins: that of the construction, where one is."""
+        return self.made.moves[0].before if self.made and self.made.moves else self.expr
 
     @property
     def formula(self) -> sp.Expr:

@@ -162,7 +162,7 @@ PLAIN_SIGNS = {"=": "=", "constant": "=+c", "scale": "~", "link": "=", "fix": "=
 
 def lines(d: Derivation) -> Iterator[Line]:
     """The rows of a derivation: density, each step, then the slope in each output."""
-    yield Line("density", "=", None, d.density.expr, d.density.where, first_sentence(d.density))
+    yield Line("density", "=", None, d.density.opening, d.density.where, first_sentence(d.density))
     shown = d.density.where
     for step in d.steps:
         yield _line(step, shown)

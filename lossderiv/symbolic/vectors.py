@@ -267,15 +267,22 @@ def slope_in(expr: sp.Expr, entry: sp.Expr) -> sp.Expr:
 
 
 def inward(expr: sp.Expr) -> sp.Expr:
-    """``expr`` with the numbers before its sums over entries taken inside."""
+    """``expr`` with the numbers before its sums over entries, and its cases, taken inside."""
     terms = []
     for term in sp.Add.make_args(expr):
         factor, rest = term.as_coeff_Mul()
         if isinstance(rest, sp.Sum):
-            body = sp.Add(*(factor * t for t in sp.Add.make_args(rest.function)))
+            body = _spread(factor, rest.function)
             term = sp.Sum(body, *rest.limits)
+        elif isinstance(rest, sp.Piecewise):
+            term = sp.Piecewise(*((inward(_spread(factor, e)), c) for e, c in rest.args))
         terms.append(term)
     return sp.Add(*terms)
+
+
+def _spread(factor: sp.Expr, total: sp.Expr) -> sp.Expr:
+    """Every term of ``total`` times ``factor``."""
+    return sp.Add(*(factor * t for t in sp.Add.make_args(total)))
 
 
 def with_classes(expr: sp.Expr, count: int, index: dict[sp.Expr, int]) -> sp.Expr:
