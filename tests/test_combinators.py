@@ -95,7 +95,7 @@ def test_mean_mode_and_sample_belong_to_the_density(name):
 @pytest.mark.parametrize("make", [ld.zero_inflated, ld.hurdle])
 def test_only_counts_can_have_extra_zeros(make):
     for family in ("normal", "beta"):
-        with pytest.raises(DensityError, match=f"counts.*{family}"):
+        with pytest.raises(DensityError, match=rf"counts.*{family}"):
             make(family)
     with pytest.raises(DensityError, match="vectors or classes"):
         make("categorical")
@@ -107,7 +107,7 @@ def test_a_name_that_is_taken_is_refused():
         """A geometric count whose parameter is called gate."""
         return gate * (1 - gate) ** x
 
-    with pytest.raises(ParameterError, match="'gate'.*doubled"):
+    with pytest.raises(ParameterError, match=r"'gate'.*doubled"):
         ld.zero_inflated(doubled)
 
 
