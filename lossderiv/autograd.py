@@ -194,6 +194,8 @@ class Program:
     ``exact`` takes the negative log-likelihood itself, constants kept, in place of the loss.
     """
 
+    is_compiled = False  # whether its kernels go through memory once, however large it is
+
     def __init__(self, derivation: Derivation, exact: bool = False):
         d = derivation
         self.derivation = d

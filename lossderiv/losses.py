@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 
 from lossderiv.autograd import Program, inverse_links
 from lossderiv.codegen import source
+from lossderiv.compiled import CompiledProgram
 from lossderiv.composed import State
 from lossderiv.derivations import derive
 from lossderiv.eager import Each, Summed
@@ -32,6 +33,7 @@ def loss(
     reduction: str = "mean",
     constants: str = "drop",
     validate: bool | str = "first",
+    compiled: bool = False,
     links: Mapping[str, str] | None = None,
     **fixed: float,
 ) -> Loss:
@@ -49,6 +51,9 @@ def loss(
     validate
         ``"first"`` checks the first batch in full and later ones for shapes, ``True`` checks
         every batch, ``False`` none.
+    compiled
+        ``True`` computes float32 on the CPU in one pass of compiled C, within the same bounds of
+        accuracy: see :class:`lossderiv.compiled.CompiledProgram`.
     links, **fixed
         As in :func:`lossderiv.derive`.
 
@@ -62,6 +67,7 @@ def loss(
         reduction=reduction,
         constants=constants,
         validate=validate,
+        compiled=compiled,
     )
 
 
@@ -85,20 +91,23 @@ class Loss(nn.Module):
         reduction: str = "mean",
         constants: str = "drop",
         validate: bool | str = "first",
+        compiled: bool = False,
     ):
         super().__init__()
         _choice("reduction", reduction, REDUCTIONS)
         _choice("constants", constants, CONSTANTS)
         _choice("validate", validate, VALIDATE)
+        _choice("compiled", compiled, (True, False))
         self.derivation = derivation
         self.reduction, self.constants, self.validate = reduction, constants, validate
-        self._seen_first = False
+        self.compiled, self._seen_first = compiled, False
         self._compile()
 
     def _compile(self) -> None:
         """Plain attributes, so that torch.compile can trace ``forward``."""
         data = self.derivation.density.data
-        self._program = Program(self.derivation, exact=self.constants == "keep")
+        kind = CompiledProgram if self.compiled else Program
+        self._program = kind(self.derivation, exact=self.constants == "keep")
         self._parts: dict[str, Program] = {}  # of a density that a combinator made
         self._traced = self._program.traced
         self._is_vector = self._program.is_vector

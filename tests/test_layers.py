@@ -25,16 +25,16 @@ ORDER = (
     {"catalogue", "rules"},
     {"derivations"},
     {"combinators"},
-    {"codegen", "recognise", "insight"},
+    {"codegen", "recognise", "insight", "native"},
     {"autograd", "targets", "certificates"},
     {"sampling", "eager"},
-    {"composed"},
+    {"composed", "compiled"},
     {"losses"},
     {"evidence", "estimates", "objectives", "exercises", "autoencoder", "__main__"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
-WITH_TORCH |= {"composed", "evidence", "estimates", "objectives"}
+WITH_TORCH |= {"compiled", "composed", "evidence", "estimates", "objectives"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 

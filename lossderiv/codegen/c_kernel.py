@@ -1,0 +1,123 @@
+"""Loss and gradient of every element in one pass, in C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from lossderiv.codegen.c_printer import CPrinter
+from lossderiv.codegen.c_spelling import needed
+from lossderiv.codegen.share import Assignments, share
+from lossderiv.errors import SpellingError
+
+BLOCK = 1024
+"""Elements whose losses are added in float32 before double precision takes over."""
+
+OWN = {"n", "s", "i", "start", "stop", "sum", "total", "losses", "element", "summed", "each"}
+"""Names of the loop."""
+
+HEAD = """
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+""".strip()
+
+SUMMED = """
+/* s times the slopes; returns the sum of the losses, float32 within a block, double beyond. */
+double summed(ptrdiff_t n, float s, {arrays})
+{{
+    double total = 0.0;
+    for (ptrdiff_t start = 0; start < n; start += {block}) {{
+        const ptrdiff_t stop = n - start < {block} ? n : start + {block};
+        float sum = 0.0f;
+        #pragma omp simd reduction(+ : sum)
+        for (ptrdiff_t i = start; i < stop; i++) {{
+{locals}
+            sum += {call};
+{stores}
+        }}
+        total += (double)sum;
+    }}
+    return total;
+}}
+""".strip()
+
+EACH = """
+/* The losses, and the slopes beside them. */
+void each(ptrdiff_t n, float *restrict losses, {arrays})
+{{
+    #pragma omp simd
+    for (ptrdiff_t i = 0; i < n; i++) {{
+{locals}
+        losses[i] = {call};
+{stores}
+    }}
+}}
+""".strip()
+
+
+def element_text(
+    value: sp.Expr, slopes: Sequence[sp.Expr], inputs: Sequence[str], where: Assignments
+) -> str:
+    """``element(*inputs, *slopes)``: the loss of one element, its slopes through pointers."""
+    trees = (value, *slopes, *(e for _, e in where))
+    if any(isinstance(e, sp.Tuple) or e.atoms(sp.Indexed, sp.Sum) for e in trees):
+        raise SpellingError("There is no C yet for a family with vectors in its formula.")
+    printer = CPrinter({symbol for symbol, _ in where})
+    assignments, (value, *slopes) = share((value, *slopes), where)
+    lines = [printer.declare(symbol, e) for symbol, e in assignments]
+    into = slope_names(inputs, len(slopes))
+    lines += [f"*{i} = {printer.doprint(g)};" for i, g in zip(into, slopes, strict=True)]
+    arguments = [*(f"float {safe(i)}" for i in inputs), *(f"float *{i}" for i in into)]
+    body = "\n".join(f"    {line}" for line in [*lines, f"return {printer.doprint(value)};"])
+    return (
+        "/* The loss of one element, and its slopes. */\n"
+        f"INLINE float element({', '.join(arguments)})\n{{\n{body}\n}}"
+    )
+
+
+def safe(name: str) -> str:
+    """``name``, lengthened where C keeps it for itself."""
+    return CPrinter().doprint(sp.Symbol(name, real=True))
+
+
+def array(name: str) -> str:
+    """What the array of an input is called."""
+    return f"{name}_" if name in OWN else safe(name)
+
+
+def slope_names(inputs: Sequence[str], count: int) -> list[str]:
+    return [f"slope_{name.removeprefix('eta_')}" for name in inputs[:count]]
+
+
+def kernel_c(
+    value: sp.Expr,
+    slopes: Sequence[sp.Expr],
+    inputs: Sequence[str],
+    where: Assignments,
+    reduced: bool,
+) -> str:
+    """The text of one library: ``summed`` or ``each``, and all that it calls.
+
+    Its arguments are the number of elements, the factor ``s`` (or where the losses go), then one
+    array for each input and each slope.
+    """
+    element = element_text(value, slopes, inputs, where)
+    into = slope_names(inputs, len(slopes))
+    arrays = [f"const float *restrict {array(i)}" for i in inputs]
+    arrays += [f"float *restrict {i}" for i in into]
+    parts = [f"{array(i)}[i]" for i in inputs] + [f"&d{k}" for k in range(len(into))]
+    deep = "            " if reduced else "        "
+    by = "s * " if reduced else ""
+    text = (SUMMED if reduced else EACH).format(
+        arrays=", ".join(arrays),
+        block=BLOCK,
+        locals=f"{deep}float {', '.join(f'd{k}' for k in range(len(into)))};" if into else "",
+        call=f"element({', '.join(parts)})",
+        stores="\n".join(f"{deep}{i}[i] = {by}d{k};" for k, i in enumerate(into)),
+    )
+    return "\n\n".join([HEAD, *needed(element), element, text]) + "\n"

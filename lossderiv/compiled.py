@@ -1,0 +1,147 @@
+"""The compiled tier: loss and gradient in one pass over memory, in C.
+
+Where it does not apply (another device or float type than float32 on the CPU, families of vectors,
+torch's transforms) the default tier computes the same numbers within the same bounds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Callable
+from functools import cache
+from threading import Thread
+
+import torch
+from torch import Tensor
+
+from lossderiv.autograd import Program, Tensors
+from lossderiv.codegen.c_kernel import kernel_c
+from lossderiv.eager import run
+from lossderiv.errors import SpellingError
+from lossderiv.native import load
+from lossderiv.native.compiler import CompilerError
+from lossderiv.symbolic.records import Derivation
+
+PIECE = 262_144
+"""Elements that one call works on. It does not depend on the number of threads: so neither does
+the sum, which adds the pieces in their order."""
+
+
+class CompiledProgram(Program):
+    """A :class:`Program` whose kernels are compiled where that is possible."""
+
+    is_compiled = True
+
+    def __init__(self, derivation: Derivation, exact: bool = False):
+        super().__init__(derivation, exact)
+        self.plain = Program(derivation, exact)
+
+    def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
+        slopes = self.slopes if gradients else ()
+        default = self._default(reduced, gradients)
+        try:
+            text = kernel_c(self.kernel, slopes, self.inputs, self.derivation.where, reduced)
+            library = load(text)
+        except CompilerError as error:
+            _warn(f"compiled=True: the default tier computes the same loss, because {error}.")
+            return default
+        except SpellingError as error:
+            name = self.derivation.density.name
+            _warn(f"compiled=True: the default tier computes {name}. {error}")
+            return default
+        kind = SummedKernel if reduced else EachKernel
+        return kind(library, len(self.inputs), len(slopes), default)
+
+    def _default(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
+        """The kernel of the default tier, called in the same way."""
+        plain = self.plain
+        if reduced:
+            return lambda *args: run(plain, args[:-2], args[-2], args[-1], gradients)
+        return lambda *args: (plain.each if gradients else plain.each_value)(*args)
+
+
+@cache
+def _warn(message: str) -> None:
+    """Once for each message."""
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+class _Kernel:
+    """A function of a library on tensors ``(*inputs, s)``: it returns losses and slopes."""
+
+    def __init__(self, function, inputs: int, slopes: int, default: Callable[..., Tensors]):
+        arrays = [ctypes.c_void_p] * (inputs + slopes)
+        self.function = function
+        self.function.argtypes = [ctypes.c_ssize_t, self.second, *arrays]
+        self.inputs, self.slopes, self.default = inputs, slopes, default
+
+    def _suits(self, tensors: Tensors) -> bool:
+        return all(t.dtype is torch.float32 and t.is_cpu for t in tensors)
+
+
+class SummedKernel(_Kernel):
+    """``s`` times the sum of the losses, and ``s`` times the slopes."""
+
+    second = ctypes.c_float
+
+    def __init__(self, library: ctypes.CDLL, *rest):
+        super().__init__(library.summed, *rest)
+        self.function.restype = ctypes.c_double
+
+    def __call__(self, *args: Tensor | float) -> Tensors:
+        *inputs, s = args
+        if not self._suits(inputs):
+            return self.default(*args)
+        inputs = [t.contiguous() for t in inputs]
+        like = inputs[0]
+        slopes = [torch.empty_like(like) for _ in range(self.slopes)]
+        pointers = [t.data_ptr() for t in (*inputs, *slopes)]
+        n = like.numel()
+        total = self.function(n, s, *pointers) if n <= PIECE else self._in_pieces(n, s, pointers)
+        return (like.new_tensor(s * total), *slopes)
+
+    def _in_pieces(self, n: int, s: float, pointers: list[int]) -> float:
+        """The sum over all pieces, which are dealt out to torch's number of threads."""
+        starts = range(0, n, PIECE)
+        totals = [0.0] * len(starts)
+
+        def work(first: int, step: int) -> None:
+            for k in range(first, len(starts), step):
+                start = starts[k]
+                size = min(PIECE, n - start)
+                totals[k] = self.function(size, s, *(p + 4 * start for p in pointers))
+
+        _on_threads(work, len(starts) // 2)
+        return sum(totals)
+
+
+class EachKernel(_Kernel):
+    """The loss of each element, and the slopes."""
+
+    second = ctypes.c_void_p
+
+    def __init__(self, library: ctypes.CDLL, *rest):
+        super().__init__(library.each, *rest)
+        self.function.restype = None
+
+    def __call__(self, *args: Tensor | float) -> Tensors:
+        *inputs, _ = args
+        if not self._suits(inputs):
+            return self.default(*args)
+        inputs = [t.contiguous() for t in inputs]
+        losses, *slopes = (torch.empty_like(inputs[0]) for _ in range(1 + self.slopes))
+        arrays = (losses, *inputs, *slopes)
+        self.function(losses.numel(), *(t.data_ptr() for t in arrays))
+        return (losses, *slopes)
+
+
+def _on_threads(work: Callable[[int, int], None], most: int) -> None:
+    """``work(k, count)`` on each of ``count`` threads; C does not hold the interpreter's lock."""
+    count = max(1, min(torch.get_num_threads(), most))
+    others = [Thread(target=work, args=(k, count)) for k in range(1, count)]
+    for thread in others:
+        thread.start()
+    work(0, count)
+    for thread in others:
+        thread.join()
