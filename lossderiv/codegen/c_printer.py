@@ -23,7 +23,13 @@ POWERS = {
     sp.Rational(1, 2): "sqrt_f({})",
     -sp.Rational(1, 2): "1.0f/sqrt_f({})",
 }
-PLAIN = {"log1p", "expm1", "lgamma", "relu"}  # special functions that are one function of torch
+PLAIN = {
+    "log1p",
+    "expm1",
+    "lgamma",
+    "digamma",
+    "relu",
+}  # special functions that are one function of torch
 CALLED = {"logistic": "sigmoid_f"} | {n: f"{n}_f" for n in PLAIN}
 CALLED |= {name: IN_C[text.removeprefix("torch.")] for name, text in TORCH.items()}
 

@@ -44,6 +44,8 @@ IN_C = {
     "atan": "atan_f",
     "lgamma": "lgamma_f",
     "i0e": "i0e_f",
+    "digamma": "digamma_f",
+    "erfcx": "erfcx_f",
     "erf": "erf_f",
     "erfc": "erfc_f",
     "floor": "floor_f",
