@@ -264,7 +264,7 @@ INLINE float erfcx_f(float u)
     p = muladd_f(p, y, -0.166031048f);
     p = muladd_f(p, y, -0.0927637145f);
     p = muladd_f(p, y, 1.27697837f);
-    const float right = p / (1.0f + 2.0f * v);
+    const float right = 0.5f * p / (0.5f + v);
     const float w = v < 10.0f ? v : 10.0f;
     const float square = w * w;
     const float lost = muladd_f(w, w, -square);
