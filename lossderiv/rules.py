@@ -61,9 +61,11 @@ from lossderiv.special import (
     log_cosh,
     log_exprel,
     log_i0e,
+    log_normal_cdf,
     log_softplus,
     logistic,
     logit,
+    normal_cdf,
     overdispersed_balance,
     overdispersed_deviance,
     overdispersed_pull,
@@ -95,6 +97,7 @@ from lossderiv.special import (
     wall,
     zero_surprisal,
 )
+from lossderiv.special_bell import bell_area, log_bell_area, log_normal_mass
 from lossderiv.special_vectors import Complements, LogBeta, StirlingErrors, Surprisals
 from lossderiv.symbolic.records import Rejected, Rule
 from lossderiv.symbolic.vectors import (
@@ -208,6 +211,33 @@ READING: tuple[Rule, ...] = (
         anchor={a: 1, b: 0},
         witness={a: 41.0, b: 40.0},
         spares=(log(logistic(a) + logistic(b)), log(logistic(a) - b)),
+    ),
+    Rule(
+        "log of a normal distribution function",
+        find=log(normal_cdf(u)),
+        give=log_normal_cdf(u),
+        because="the probability underflows while its log is just a square",
+        anchor={u: 0},
+        witness={u: -20.0},
+        spares=(log(u), log(1 + normal_cdf(u))),
+    ),
+    Rule(
+        "log of a difference of normal distribution functions",
+        find=log(normal_cdf(u + m) - normal_cdf(u)),
+        give=log_normal_mass(u, m),
+        because="where both round to 1, or to 0, their difference rounds to nothing",
+        anchor={u: 0, m: 1},
+        witness={u: 8.0, m: 1.0},
+        spares=(log(normal_cdf(u + m) + normal_cdf(u)), log(normal_cdf(u) - m)),
+    ),
+    Rule(
+        "log of the area under a bell",
+        find=log(bell_area(u, m)),
+        give=log_bell_area(u, m),
+        because="over a narrow interval the area underflows while its log is a modest number",
+        anchor={u: 1, m: 1},
+        witness={u: 1e30, m: 1e-46},
+        spares=(log(u), bell_area(u, m)),
     ),
     Rule(
         "log of a softplus",

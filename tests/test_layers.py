@@ -18,7 +18,7 @@ PACKAGE = Path(lossderiv.__file__).parent
 ORDER = (
     {"errors"},
     {"symbolic"},
-    {"special_tails"},
+    {"special_bell", "special_tails"},
     {"special"},
     {"special_vectors"},
     {"domains"},

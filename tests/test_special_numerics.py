@@ -87,6 +87,18 @@ OWN_ROLES = {
     ("normal_cdf", "u"): lambda rng: signed(rng, -8, 1.1),
     ("log_normal_cdf", "u"): lambda rng: signed(rng, -8, 1.5),
     ("normal_cdf_pull", "u"): lambda rng: signed(rng, -8, 1.1),
+    **{
+        (name, "u"): lambda rng: decades(rng, -8, 8)
+        for name in ("log_bell_area", "bell_mean", "bell_edge", "bell_spread")
+    },
+    **{
+        (name, "u"): lambda rng: signed(rng, -8, 1.5)
+        for name in ("log_normal_mass", "normal_mass_pull")
+    },
+    **{
+        (name, "u"): lambda rng: signed(rng, -8, 0.9)
+        for name in ("normal_mass_edge", "normal_mass_square")
+    },
     ("overdispersed_lean", "x"): lambda rng: 1 + whole(rng),
     ("overdispersed_balance", "u"): lambda rng: signed(rng, -6, 1.6),
 }
@@ -147,6 +159,14 @@ ROWS = (
     "log_normal_cdf",
     "normal_cdf_pull",
     "laplace_cdf_pull",
+    "log_bell_area",
+    "bell_mean",
+    "bell_edge",
+    "bell_spread",
+    "log_normal_mass",
+    "normal_mass_pull",
+    "normal_mass_edge",
+    "normal_mass_square",
     "binet_gap",
     "stirling_bend",
     "digamma_bend",
