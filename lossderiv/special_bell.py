@@ -76,7 +76,7 @@ MILLS = """
 MIRROR = """
     left = u + 0.5 * k < 0.0
     u = torch.where(left, -u - k, u)
-    inside = (u < 0.0) & ~(k * (torch.relu(u) + 0.5 * k) < 2.0)
+    inside = (u < 0.0) & (k * (torch.relu(u) + 0.5 * k) >= 2.0)
     f, g = torch.where(inside, -u, 1.0), torch.where(inside, u + k, 1.0)
     outside = 0.5 * (
         torch.special.erfc(0.7071067811865476 * f) + torch.special.erfc(0.7071067811865476 * g)
@@ -201,7 +201,7 @@ log_normal_mass = _row(
 def log_normal_mass(u, k):
     # log(Phi(u + k) - Phi(u)), mirrored where the interval lies on the left
 {MIRROR}
-    high = torch.where(inside, outside < 0.5, False)
+    high = inside & (outside < 0.5)
     both = torch.where(
         high, torch.log1p(-torch.where(high, outside, 0.0)), torch.log(whole)
     )
