@@ -8,9 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 from lossderiv_book import atlas
 from lossderiv_book.atlas import curves, drawing, mentions, pages, settings, words
@@ -32,13 +30,6 @@ def family_of(name: str) -> pages.Family:
 @cache
 def drawn(name: str) -> tuple[curves.Setting, ...]:
     return curves.settings(FAMILIES[name], family_of(name).given)
-
-
-def points(name: str) -> np.ndarray:
-    """A few points of the data's axis that the picture shows."""
-    found = drawn(name)
-    x = curves.axis(found, *curves.window(found)).numpy()
-    return x[:: max(1, len(x) // 9)][1:-1] if len(x) > 9 else x
 
 
 # --- every family's page ----------------------------------------------------------------------
@@ -89,36 +80,18 @@ def test_code_that_is_shown_runs(family):
     assert callable(space["gradient"])
 
 
-SPELLED = [
-    (name, library, how.strip("`"))
-    for name in ld.families()
-    for library, how in pages.spelled(family_of(name))
-    if library in ("scipy.stats", "torch.distributions") and FAMILIES[name].data.shape == "scalar"
-]
-
-
-@pytest.mark.parametrize(("family", "library", "how"), SPELLED)
-def test_counterparts_have_the_convention_that_is_printed(family, library, how):
-    x = points(family)
-    name, opening, arguments = how.partition("(")  # a parameter may be called as the law is
-    call = f"law{opening}{arguments}"
-    for setting in drawn(family):
-        ours = setting.density(torch.tensor(x)).numpy()
-        theta = {n: np.float64(v) for n, v in setting.theta.items()}
-        if library == "scipy.stats":
-            space = {"exp": np.exp, "sqrt": np.sqrt, "log": np.log}
-            other = eval(call, {"law": getattr(scipy.stats, name), **space, **theta})
-            law = other.pmf if hasattr(other, "pmf") else other.pdf
-            theirs = law(x)
-        else:
-            tensors = {n: torch.tensor(v, dtype=torch.float32) for n, v in theta.items()}
-            other = eval(call, {"law": getattr(torch.distributions, name), **tensors})
-            at = torch.tensor(x).float()
-            inside = other.support.check(at)
-            assert inside.any()
-            theirs = np.zeros_like(ours)
-            theirs[inside] = torch.exp(other.log_prob(at[inside])).numpy()
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+@by_family
+def test_the_docstring_stands_on_the_page(family):
+    """Its four parts; each library is named, with a call or with the word none."""
+    told = family_of(family).told
+    rows = dict(pages.spelled(family_of(family)))
+    for library, name in pages.LIBRARIES.items():
+        call, remark = told.counterpart(library)
+        assert rows[name] == (f"`{call}`" if call else "none") + (f", {remark}" if remark else "")
+    text = pages.counterparts(family_of(family))
+    assert told.source in text
+    assert all(f"| {name} | {rows[name]} |" in text for name in pages.LIBRARIES.values())
+    assert pages.sentence(family_of(family)) in pages.index((family_of(family),))
 
 
 @by_family

@@ -169,7 +169,6 @@ class Density(_Picklable):
     parameters: Mapping[str, Domain]
     where: tuple[tuple[sp.Symbol, sp.Expr], ...]
     doc: str
-    twin: str | None = None
     made: Construction | None = None
 
     @property

@@ -45,7 +45,7 @@ def let(name: str, expr: sp.Expr, **assumptions: bool) -> sp.Symbol:
     return symbol
 
 
-def density_of(function: Callable, twin: str | None = None) -> Density:
+def density_of(function: Callable) -> Density:
     """Read a density from a function whose annotations are domains.
 
     The first argument is the data, the others are the parameters; the docstring comes along.
@@ -66,7 +66,7 @@ def density_of(function: Callable, twin: str | None = None) -> Density:
         ) from problem
     finally:
         _names.reset(token)
-    return _checked(name, expr, variable, data, symbols, dict(declared), where, function, twin)
+    return _checked(name, expr, variable, data, symbols, dict(declared), where, function)
 
 
 def _declared_domains(function: Callable) -> dict[str, Domain]:
@@ -84,7 +84,7 @@ def _declared_domains(function: Callable) -> dict[str, Domain]:
     return found
 
 
-def _checked(name, expr, variable, data, symbols, declared, where, function, twin) -> Density:
+def _checked(name, expr, variable, data, symbols, declared, where, function) -> Density:
     try:
         expr = sp.sympify(expr, strict=True)
     except sp.SympifyError as problem:
@@ -110,5 +110,4 @@ def _checked(name, expr, variable, data, symbols, declared, where, function, twi
         parameters=MappingProxyType(declared),
         where=where,
         doc=inspect.getdoc(function) or "",
-        twin=twin,
     )

@@ -19,6 +19,29 @@ from .drawing import Picture
 from .mentions import Chapter, exercises, using
 from .words import GROUPS, assignments, graded, group, symbol, tex_name, title, with_symbols
 
+DOCSTRING = re.compile(
+    r"(?P<sentence>.*?\.) (?P<moments>.*) Source: (?P<source>.*)\. "
+    r"torch: (?P<torch>.*); scipy: (?P<scipy>.*); sympy: (?P<sympy>.*)\."
+)
+LIBRARIES = {"torch": "torch.distributions", "scipy": "scipy.stats", "sympy": "sympy.stats"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a family's docstring says; ``torch``, ``scipy`` and ``sympy`` are its counterparts."""
+
+    sentence: str
+    moments: str
+    source: str
+    torch: str
+    scipy: str
+    sympy: str
+
+    def counterpart(self, library: str) -> tuple[str, str]:
+        """The call of a library's counterpart, empty if there is none, and a remark on it."""
+        call, *remark = re.split(r", (?=\w+ \w)", getattr(self, library), maxsplit=1)
+        return ("" if call == "none" else call), "".join(remark)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -46,17 +69,16 @@ class Family:
         return ld.derive(self.name, **self.given)
 
     @cached_property
-    def told(self) -> tuple[str, str, str]:
-        """The parts of the docstring: its sentence, its moments, its source and counterparts."""
-        text = " ".join(self.density.doc.split())
-        told, found, source = text.partition("Source: ")
-        sentence, _, moments = told.partition(". ")
-        if not found or not moments.strip():
+    def told(self) -> Told:
+        """The parts of the docstring."""
+        found = DOCSTRING.fullmatch(" ".join(self.density.doc.split()))
+        if not found:
             raise AtlasError(
                 f"The docstring of {self.name} (lossderiv/catalogue.py) must have a sentence, then "
-                "the moments, then 'Source: ' with the source and its scipy counterpart."
+                "mean and variance, then 'Source: ', then 'torch: ...; scipy: ...; sympy: ....', "
+                "each with a call or 'none'."
             )
-        return f"{sentence}.", moments.strip(), source.strip()
+        return Told(**found.groupdict())
 
     @cached_property
     def known_as(self) -> tuple[tuple[dict[str, object], Match], ...]:
@@ -136,9 +158,13 @@ def page(family: Family, pictures: tuple[Picture, Picture], found: tuple[Chapter
 
 
 def heading(family: Family) -> str:
-    sentence, _, _ = family.told
+    return f"# {title(family.name)}\n\n{sentence(family)}"
+
+
+def sentence(family: Family) -> str:
+    """What the family is, with Greek letters for its parameters."""
     named = [n for n in family.density.parameters if n != family.name]
-    return f"# {title(family.name)}\n\n{with_symbols(sentence, named)}"
+    return with_symbols(family.told.sentence, named)
 
 
 def plates(family: Family, pictures: tuple[Picture, Picture]) -> str:
@@ -183,12 +209,11 @@ def parameters(family: Family) -> str:
         rows.append(
             f"| ${tex_name(name)}$ &nbsp; `{name}` | {support(domain, symbol(name))} | {how} |"
         )
-    _, moments, _ = family.told
     summary = SUMMARIES.get(family.name)
     absent = [k for k in ("mean", "mode") if getattr(summary, k, None) is None]
     without = f" `loss.{'` and `loss.'.join(absent)}` say so." if absent else ""
     data = f"**Data** {data_of(family.density)}."
-    said = with_symbols(moments, family.density.parameters)
+    said = with_symbols(family.told.moments, family.density.parameters)
     return "\n\n".join(["## Parameters", "\n".join(rows), data, f"**Moments** {said}{without}"])
 
 
@@ -235,9 +260,6 @@ def certificate(family: Family) -> str:
     )
 
 
-SCIPY = re.compile(r"scipy\.stats\.\w+\((?:[^()]|\([^()]*\))*\)")
-
-
 def spelled(family: Family) -> Iterator[tuple[str, str]]:
     """Where else the family can be had: a library, and how it is spelled there."""
     for fixed, match in family.known_as:
@@ -247,19 +269,15 @@ def spelled(family: Family) -> Iterator[tuple[str, str]]:
         when = f" with {assignments(fixed)}" if fixed else ""
         says = f", where {match.says}" if match.says else ""
         yield "torch.nn" if in_torch else "by name", f"{name}{factor}{when}{says}"
-    if family.density.twin:
-        yield "torch.distributions", f"`{family.density.twin}`"
-    for found in SCIPY.findall(family.density.doc):
-        yield "scipy.stats", f"`{found.removeprefix('scipy.stats.')}`"
+    for short, library in LIBRARIES.items():
+        call, remark = family.told.counterpart(short)
+        yield library, ", ".join(filter(None, (f"`{call}`" if call else "none", remark)))
 
 
 def counterparts(family: Family) -> str:
     rows = [f"| {library} | {how} |" for library, how in spelled(family)]
     table = "\n".join(["| library | spelled, in the parameters above |", "|:--|:--|", *rows])
-    _, _, where = family.told
-    reference = re.split(r";\s*(?=scipy|torch)", where)[0].rstrip(".")
-    none = "Neither torch nor scipy has this family."
-    return "\n\n".join(["## Elsewhere", table if rows else none, f"**Source** {reference}."])
+    return "\n\n".join(["## Elsewhere", table, f"**Source** {family.told.source}."])
 
 
 def mentions(family: Family, found: tuple[Chapter, ...]) -> str:
@@ -277,7 +295,7 @@ def index(families: tuple[Family, ...]) -> str:
     for name, about in GROUPS:
         rows = [row(f) for f in families if group(f.density) == name]
         if rows:
-            head = "| family | data | parameters | known as, torch twin |\n|:--|:--|:--|:--|"
+            head = "| family | data | parameters | known as, in torch |\n|:--|:--|:--|:--|"
             parts.append("\n\n".join([f"## {name}", about, "\n".join([head, *rows])]))
     return "\n\n".join(parts) + "\n"
 
@@ -289,7 +307,8 @@ def row(family: Family) -> str:
         + (f" ({assignments(fixed, 'plain')})" if fixed else "")
         for fixed, m in family.known_as
     ]
-    twin = family.density.twin
-    known += [f"`distributions.{twin.partition('(')[0]}`"] if twin else []
+    call, _ = family.told.counterpart("torch")
+    known += [f"`distributions.{call.partition('(')[0]}`"] if call else []
     link = f"[{title(family.name)}](families/{family.name}.md)"
-    return f"| {link} | {data_of(family.density)} | {names} | {', '.join(known) or '–'} |"
+    cells = (f"{link}<br>{sentence(family)}", data_of(family.density), names, ", ".join(known))
+    return f"| {' | '.join(cell or '–' for cell in cells)} |"
