@@ -276,3 +276,27 @@ def vector(size: int, *, full: bool):
         return (*mu, *logs, *off), tuple(x)
 
     return case
+
+
+# --- made of other densities --------------------------------------------------------------------
+
+
+def binned(levels: int):
+    """A location, a scale and one of the levels between -1 and 1; scales from 1e-3 to 1e3 bins."""
+    width = 2 / (levels - 1)
+
+    def case(draw: Draw):
+        if not draw.extreme:
+            mu, s = draw.normal(0.6), draw.normal(1.2) - 3.0
+        else:
+            centre = draw.between(-1, 1)
+            mu = draw.pick(centre, draw.location, lambda: draw.sign() * draw.decades(-8, 1))
+            in_bins = math.log(width) + draw.between(-7, 7)
+            s = draw.pick(in_bins, in_bins, draw.log_scale)
+        away = mu + math.exp(s) * draw.pick(draw.residual, lambda: draw.normal(1.5))
+        away = draw.pick(away, mu + 100 * math.exp(s), mu - width / 2) if draw.extreme else away
+        near = round((min(max(away, -1.0), 1.0) + 1.0) / width)
+        anywhere = draw.rng.integers(levels) if draw.extreme else near
+        return (mu, s), (float(draw.pick(near, near, anywhere, 0, levels - 1)),)
+
+    return case

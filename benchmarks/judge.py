@@ -148,6 +148,20 @@ def sigmoid(u):
     return Probability(u) if isinstance(u, Jet) else 1 / (1 + mp.exp(-mp.convert(u)))
 
 
+def erfc(u):
+    """The complementary error function, whose slope is a bell."""
+
+    def slopes(v, f):
+        slope = -2 * mp.exp(-v * v) / mp.sqrt(mp.pi)
+        return slope, -2 * v * slope
+
+    return _lift(u, mp.erfc, slopes)
+
+
+def atan(u):
+    return _lift(u, mp.atan, lambda v, f: (1 / (1 + v * v), -2 * v / (1 + v * v) ** 2))
+
+
 def lgamma(u):
     return _lift(u, lambda v: mp.loggamma(v).real, lambda v, f: (mp.psi(0, v), mp.psi(1, v)))
 

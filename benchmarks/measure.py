@@ -295,5 +295,6 @@ def ours(row: Row, **options) -> Evaluate:
     import lossderiv as ld
 
     settings = {"reduction": "none", "constants": "keep", **row.settings, **options}
-    loss = ld.loss(row.catalogue_name, **settings, **row.fixed)
+    density = row.made() if row.made else row.catalogue_name
+    loss = ld.loss(density, **settings, **row.fixed)
     return lambda eta, x: loss(tuple(eta) if len(eta) > 1 else eta[0], x)

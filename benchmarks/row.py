@@ -62,8 +62,8 @@ class Row:
     flat tuples; `scale(*theta)` is the unit of locations and real targets, one number or one per
     component. `twin(*eta)` is torch's distribution of the raw outputs; `peer(*eta, x)` the
     torch.nn.functional loss, which leaves out `peer_offset(x)` of the exact negative log density.
-    `settings` are keywords that our loss needs for this row. Rows are made once and compare by
-    identity.
+    `settings` are keywords that our loss needs for this row; `made` gives its density where that is
+    not in the catalogue. Rows are made once and compare by identity.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Row:
     gradient_bound: float = 8.0
     extra_digits: int = 0
     settings: Mapping[str, object] = field(default_factory=dict)
+    made: Callable | None = None
 
     @property
     def catalogue_name(self) -> str:

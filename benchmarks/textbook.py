@@ -14,8 +14,10 @@ from mpmath import mp, mpf
 from benchmarks.judge import (
     Jet,
     absolute,
+    atan,
     cos,
     cosh,
+    erfc,
     exp,
     lgamma,
     log,
@@ -283,3 +285,48 @@ def multivariate_normal(mu, diagonal, off, x):
 
 def independent_normal(mu, sigma, x):
     return sum(normal(m, s, t) for m, s, t in zip(mu, sigma, x, strict=True))
+
+
+# --- made of other densities --------------------------------------------------------------------
+
+
+def below_normal(z):
+    return erfc(-z / mp.sqrt(2)) / 2
+
+
+def below_laplace(z):
+    return exp(z) / 2 if value_of(z) < 0 else 1 - exp(-z) / 2
+
+
+def below_cauchy(z):
+    """Left of -1 by the angle of -1/z, which the sum would lose."""
+    return -atan(1 / z) / mp.pi if value_of(z) < -1 else atan(z) / mp.pi + mpf(1) / 2
+
+
+def bin_of(below, levels: int):
+    """Salimans et al. (2017), equation 2: F(upper end) - F(lower end), open at both sides.
+
+    `below` is the distribution function of a symmetric density; the bin is mirrored to the left
+    tail, where that is small rather than nearly 1.
+    """
+    half = mpf(1) / (levels - 1)
+
+    def probability(location, scale, x):
+        k = int(x)
+        centre = 2 * k * half - 1
+        low = (centre - half - location) / scale
+        high = (centre + half - location) / scale
+        if k == 0:
+            return below(high)
+        if k == levels - 1:
+            return below(-low)
+        if value_of(low) + value_of(high) > 0:
+            low, high = -high, -low
+        return below(high) - below(low)
+
+    return probability
+
+
+def discretised(below, levels: int):
+    probability = bin_of(below, levels)
+    return lambda mu, s, x: -log(probability(mu, s, x))

@@ -11,6 +11,7 @@ _HOMES = {
     "lossderiv.derivations": ("families", "density", "derive"),
     "lossderiv.combinators.zero_inflated": ("zero_inflated",),
     "lossderiv.combinators.hurdle": ("hurdle",),
+    "lossderiv.combinators.discretized": ("discretized",),
     "lossderiv.recognise": ("known_as",),
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),

@@ -1380,6 +1380,17 @@ def relu(u):
 """,
 )
 
+larger = make_special(
+    "larger",
+    meaning=lambda u, v: sp.Max(u, v),
+    slopes=(lambda u, v: step(u - v), lambda u, v: 1 - step(u - v)),
+    tex=r"\max",
+    spelling="""
+def larger(u, v):
+    return torch.maximum(u, v)
+""",
+)
+
 step = make_special(
     "step",
     meaning=lambda u: (1 + sp.sign(u)) / 2,
@@ -1773,6 +1784,7 @@ SPECIAL: dict[str, type[Special]] = (
             bessel_gap,
             bessel_gap_slope,
             relu,
+            larger,
             step,
             inside,
             wall,

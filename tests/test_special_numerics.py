@@ -149,6 +149,7 @@ ROWS = (
     "bessel_lag",
     "bessel_gap",
     "bessel_gap_slope",
+    "larger",
     "huber_error",
     "clip",
     "log1p_share",
