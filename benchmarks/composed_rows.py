@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import draws, textbook
 from benchmarks.judge import sigmoid
-from benchmarks.row import DISCRETE, Row, location, log_of
+from benchmarks.row import CONTINUOUS_REAL, DISCRETE, Row, location, log_of, real
 
 LEVELS = 256
 
@@ -34,6 +34,64 @@ def discretised(family: str, scale: str, below: Callable) -> Row:
     )
 
 
-COMPOSED: tuple[Row, ...] = (discretised("logistic", "s", sigmoid),)
+def mixture(name: str, count: int, scale: str, probability: Callable, one: Callable, made) -> Row:
+    """A mixture of a family with location and scale; the scores are held to soft units."""
+    return Row(
+        f"mixture of {count}: {name}",
+        (real("logits", count), location("mu", count), log_of(scale, count)),
+        textbook.mixed(probability),
+        one,
+        target=DISCRETE if "discretised" in name else CONTINUOUS_REAL,
+        scale=lambda scores, mu, s: s,
+        soft_outputs=count,
+        made=made,
+    )
+
+
+def plain(family: str, count: int):
+    def made():
+        import lossderiv as ld
+
+        return ld.mixture(family, count)
+
+    return made
+
+
+def pixels(count: int):
+    def made():
+        import lossderiv as ld
+
+        return ld.mixture(ld.discretized("logistic", levels=LEVELS), count)
+
+    return made
+
+
+def of_normals(count: int) -> Row:
+    p = textbook.density_of(textbook.normal)
+    case = draws.mixed(count, draws.location_scale)
+    return mixture("normal", count, "sigma", p, case, plain("normal", count))
+
+
+def of_logistics(count: int) -> Row:
+    p = textbook.density_of(textbook.logistic)
+    case = draws.mixed(count, draws.location_scale)
+    return mixture("logistic", count, "s", p, case, plain("logistic", count))
+
+
+def of_levels(count: int) -> Row:
+    p = textbook.bin_of(sigmoid, LEVELS)
+    case = draws.mixed(count, draws.binned(LEVELS))
+    return mixture("discretised logistic", count, "s", p, case, pixels(count))
+
+
+COMPOSED: tuple[Row, ...] = (
+    discretised("logistic", "s", sigmoid),
+    of_normals(3),
+    of_logistics(3),
+    of_levels(3),
+    of_normals(10),
+    of_logistics(10),
+    of_levels(10),
+)
 
 BY_NAME: Mapping[str, Row] = {row.name: row for row in COMPOSED}

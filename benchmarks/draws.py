@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -298,5 +299,20 @@ def binned(levels: int):
         near = round((min(max(away, -1.0), 1.0) + 1.0) / width)
         anywhere = draw.rng.integers(levels) if draw.extreme else near
         return (mu, s), (float(draw.pick(near, near, anywhere, 0, levels - 1)),)
+
+    return case
+
+
+def mixed(count: int, one: Callable):
+    """Scores, and the outputs of each component; the target is that of one of them."""
+
+    def case(draw: Draw):
+        parts = [one(draw) for _ in range(count)]
+        scores = [draw.logit() for _ in range(count)]
+        if draw.extreme and draw.pick(True, False):
+            scores[draw.rng.integers(count)] = draw.sign() * 1e4
+        columns = zip(*(eta for eta, _ in parts), strict=True)
+        eta = (*scores, *(v for column in columns for v in column))
+        return eta, parts[draw.rng.integers(count)][1]
 
     return case

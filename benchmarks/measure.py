@@ -171,7 +171,9 @@ def score(
                 true, wide = case.truth.gradient[i], case.truth.gradient_sizes[i]
                 quantities.append((name, got, true, wide))
             marks = [_nats(got, true, wide, kind) for _, got, true, wide in quantities]
-        hard, soft = [m[0] for m in marks], [m[1] for m in marks]
+        soft = [m[1] for m in marks]
+        mild = range(1, 1 + row.soft_outputs)
+        hard = [m[1] if k in mild else m[0] for k, m in enumerate(marks)]
         value_nats.append(hard[0])
         gradient_nats.append(max(hard[1:]))
         softs.append(max(soft))

@@ -63,7 +63,8 @@ class Row:
     component. `twin(*eta)` is torch's distribution of the raw outputs; `peer(*eta, x)` the
     torch.nn.functional loss, which leaves out `peer_offset(x)` of the exact negative log density.
     `settings` are keywords that our loss needs for this row; `made` gives its density where that is
-    not in the catalogue. Rows are made once and compare by identity.
+    not in the catalogue; the first `soft_outputs` slopes, those in a mixture's scores, are judged
+    in soft units. Rows are made once and compare by identity.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Row:
     extra_digits: int = 0
     settings: Mapping[str, object] = field(default_factory=dict)
     made: Callable | None = None
+    soft_outputs: int = 0
 
     @property
     def catalogue_name(self) -> str:

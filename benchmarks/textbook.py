@@ -23,6 +23,7 @@ from benchmarks.judge import (
     log,
     log_bessel_i,
     sigmoid,
+    softmax,
     sqrt,
     value_of,
 )
@@ -309,10 +310,9 @@ def bin_of(below, levels: int):
     `below` is the distribution function of a symmetric density; the bin is mirrored to the left
     tail, where that is small rather than nearly 1.
     """
-    half = mpf(1) / (levels - 1)
 
     def probability(location, scale, x):
-        k = int(x)
+        k, half = int(x), mpf(1) / (levels - 1)
         centre = 2 * k * half - 1
         low = (centre - half - location) / scale
         high = (centre + half - location) / scale
@@ -330,3 +330,18 @@ def bin_of(below, levels: int):
 def discretised(below, levels: int):
     probability = bin_of(below, levels)
     return lambda mu, s, x: -log(probability(mu, s, x))
+
+
+def mixed(probability):
+    """-log sum_k w_k p(x; location_k, scale_k), the weights a softmax of scores."""
+
+    def nll(scores, locations, scales, x):
+        weights = softmax(scores)
+        parts = zip(weights, locations, scales, strict=True)
+        return -log(sum(w * probability(mu, s, x) for w, mu, s in parts))
+
+    return nll
+
+
+def density_of(nll):
+    return lambda *given: exp(-nll(*given))

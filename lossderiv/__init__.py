@@ -12,6 +12,7 @@ _HOMES = {
     "lossderiv.combinators.zero_inflated": ("zero_inflated",),
     "lossderiv.combinators.hurdle": ("hurdle",),
     "lossderiv.combinators.discretized": ("discretized",),
+    "lossderiv.combinators.mixture": ("mixture",),
     "lossderiv.recognise": ("known_as",),
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),

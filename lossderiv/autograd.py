@@ -24,7 +24,7 @@ from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Derivation
 from lossderiv.symbolic.stabilise import stabilise
 from lossderiv.symbolic.triangular import MATRIX
-from lossderiv.symbolic.vectors import ENTRY
+from lossderiv.symbolic.vectors import EACH, ENTRY, sum_over
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -174,17 +174,18 @@ class _SmoothVector(torch.autograd.Function):
         slopes = ctx.program.gradient(*outputs, x)
         in_x = None
         if ctx.needs_input_grad[1]:
-            in_x = grad[..., None] * ctx.program.in_target(*outputs, x)[0]
+            weight = grad[..., None] if ctx.program.takes_vectors else grad
+            in_x = weight * ctx.program.in_target(*outputs, x)[0]
         return (None, in_x, *(grad[..., None] * g for g in slopes))
 
     @staticmethod
     def jvp(ctx, _, along_x, *tangents: torch.Tensor | None) -> torch.Tensor:
         x, *outputs = ctx.saved_tensors
         slopes = ctx.program.gradient(*outputs, x)
-        if along_x is not None:
-            slopes += ctx.program.in_target(*outputs, x)
-            tangents += (along_x,)
         parts = [(t * g).sum(-1) for t, g in zip(tangents, slopes, strict=True) if t is not None]
+        if along_x is not None:
+            part = along_x * ctx.program.in_target(*outputs, x)[0]
+            parts.append(part.sum(-1) if ctx.program.takes_vectors else part)
         return sum(parts[1:], parts[0])
 
 
@@ -231,11 +232,13 @@ class Program:
 
     @cached_property
     def in_target(self) -> Callable[..., Tensors]:
-        """``(*outputs, x) -> (slope in a target that is a vector,)``."""
-        d = self.derivation
-        raw = slope(self.root, d.density.variable[ENTRY], d.where)
+        """``(*outputs, x) -> (slope in the target,)``: for each entry of one that is a vector."""
+        d, x = self.derivation, self.derivation.density.variable
+        raw = slope(self.root, x[ENTRY] if self.takes_vectors else x, d.where)
         steps = stabilise(raw, (*d.reading, *d.computing), d.context, d.where)
         expr = steps[-1].after if steps else raw
+        if not self.takes_vectors:  # it moves every component
+            expr = sum_over(expr.xreplace({ENTRY: EACH}), EACH)
         return torch_function(self.inputs, (expr,), d.where)
 
     @cached_property

@@ -13,6 +13,7 @@ import sympy as sp
 from lossderiv.catalogue import FAMILIES
 from lossderiv.domains import LINKS, Logits, Real
 from lossderiv.errors import DensityError, ParameterError, UnknownNameError
+from lossderiv.mixing import mix
 from lossderiv.rules import COMPUTING, READING
 from lossderiv.symbolic.derive import derive_nll
 from lossderiv.symbolic.records import Density, Derivation, Link
@@ -83,7 +84,9 @@ def derive(
     values = {name: _value(known, name, value) for name, value in fixed.items()}
     known = replace(known, data=known.data.bounded(values))
     if isinstance(of, Density):
-        known.check(**values)
+        _check_normalised(known, values)
+    if known.made is not None and known.made.name == "mixture":
+        return _mixed(known, links or {})
     chosen = _links(known, values, links or {})
     outputs = {
         n: replace(Logits, pairs=known.parameters[n].pairs)
@@ -93,6 +96,25 @@ def derive(
         if n not in values
     }
     return derive_nll(known, values, chosen, outputs, READING, COMPUTING)
+
+
+def _check_normalised(known: Density, values: Mapping[str, sp.Expr]) -> None:
+    """Integrate a user's formula; what a combinator makes integrates to one if its parts do."""
+    if known.made is None:
+        if FAMILIES.get(known.name) is not known:
+            known.check(**values)
+        return
+    for part in known.made.parts:
+        _check_normalised(part, {n: v for n, v in values.items() if n in part.parameters})
+
+
+def _mixed(known: Density, links: Mapping[str, str]) -> Derivation:
+    """The derivation of a mixture: that of its component, mixed."""
+    (part,) = known.made.parts
+    if not links:
+        return mix(known, known.made.settings["derivation"])
+    own = {n: link for n, link in links.items() if n != "logits"}
+    return mix(known, derive(part, links=own, **known.made.settings["fixed"]))
 
 
 def find_density(of: str | Density) -> Density:

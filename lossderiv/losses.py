@@ -18,7 +18,7 @@ from lossderiv.derivations import derive
 from lossderiv.eager import Each, Summed
 from lossderiv.errors import ParameterError, ShapeError
 from lossderiv.symbolic.records import Density, Derivation
-from lossderiv.targets import check_outputs, check_shapes, check_target
+from lossderiv.targets import check_components, check_outputs, check_shapes, check_target
 
 REDUCTIONS = ("mean", "sum", "none")
 CONSTANTS = ("drop", "keep")
@@ -113,6 +113,9 @@ class Loss(nn.Module):
         self._is_vector = self._program.is_vector
         self._takes_classes = data.shape == "category"
         self._takes_vectors = data.is_vector
+        self._components = self.derivation.context.domains[
+            self.derivation.context.outputs[0]
+        ].length
         self._harmless = data.typical[0][0] if data.is_vector else data.typical[0]
         self._count = len(self.outputs)
         self._is_mean = self.reduction == "mean"
@@ -179,6 +182,8 @@ class Loss(nn.Module):
         """Cut one tensor with ``len(outputs) * C`` channels along ``dim`` into the outputs.
 
         For a family of vectors the axis ``dim`` is the one along which they lie; it is moved last.
+        A mixture of K takes ``len(outputs) * C * K`` channels: the C channels stay where they are,
+        the K components become the last axis.
         """
         count = len(self.outputs)
         if not -decoder_output.dim() <= dim < decoder_output.dim():
@@ -186,16 +191,21 @@ class Loss(nn.Module):
                 f"There is no axis {dim} in an output of shape {tuple(decoder_output.shape)}. Say "
                 "with dim=... which axis holds the channels."
             )
+        axis = dim if dim >= 0 else dim - 1  # where channels stay beside an axis of components
         if self._is_vector:
             decoder_output, dim = decoder_output.movedim(dim, -1), -1
         size = decoder_output.shape[dim]
         if self._takes_vectors:
             return decoder_output.split(self._widths_of(size), dim)
-        if size % count:
+        if self._components and size % (count * self._components) == 0:
+            parts = decoder_output.unflatten(-1, (count, -1, self._components)).unbind(-3)
+            return tuple(p.movedim(-2, axis) for p in parts)
+        unit = count * (self._components or 1)
+        if size % unit:
             raise ShapeError(
                 f"Cannot cut {size} channels (axis {dim} of {tuple(decoder_output.shape)}) into "
                 f"{count} outputs ({', '.join(self.outputs)}): the decoder needs a multiple of "
-                f"{count} channels."
+                f"{unit} channels."
             )
         return decoder_output.chunk(count, dim)
 
@@ -285,6 +295,8 @@ class Loss(nn.Module):
             for o in outputs:
                 if o.dtype is not dtype or (o.shape[:-1] if self._is_vector else o.shape) != shape:
                     return False
+                if self._components and o.shape[-1] != self._components:
+                    return False
             return (
                 (dtype is torch.float32 or dtype is torch.float64)
                 and target.dtype is (torch.int64 if self._takes_classes else dtype)
@@ -301,6 +313,8 @@ class Loss(nn.Module):
         check_outputs(outputs, self.outputs)
         widths = self._widths if self._takes_vectors else None
         check_shapes(outputs, target, self.outputs, vector, weight, widths)
+        if self._components:
+            check_components(outputs, self.outputs, self._components)
         if (self.validate == "first" and self._seen_first) or _transforming(target):
             return
         ignored = None if weight is None else weight == 0

@@ -149,6 +149,16 @@ def check_shapes(
         ) from problem
 
 
+def check_components(outputs: tuple[torch.Tensor, ...], names: tuple[str, ...], count: int) -> None:
+    """Raise :class:`ShapeError` unless every output has so many components on its last axis."""
+    for name, o in zip(names, outputs, strict=True):
+        if o.shape[-1] != count:
+            raise ShapeError(
+                f"Output {name} has shape {tuple(o.shape)}; the {count} components of this mixture "
+                "lie along the last axis. Move them there (loss.split does)."
+            )
+
+
 def _fit(outputs: tuple[torch.Tensor, ...], x: torch.Tensor, widths) -> bool:
     if x.dim() == 0 or any(o.dim() == 0 for o in outputs):
         return False

@@ -188,7 +188,8 @@ class TorchPrinter(AbstractPythonCodePrinter):
         body, j, *numbers = expr.args
         name = type(expr).__name__.lower()
         self._use(expr, name)
-        return f"{name}({', '.join([self.vector(body, j), *map(self._print, numbers)])})"
+        others = [self.vector(n, j) if j in n.free_symbols else self._print(n) for n in numbers]
+        return f"{name}({', '.join([self.vector(body, j), *others])})"
 
     def _print_Sum(self, expr):
         body, j = expr.function, expr.variables[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import MappingProxyType
 
 import sympy as sp
 
@@ -12,10 +13,14 @@ from lossderiv.derivations import find_density
 from lossderiv.domains import Integer
 from lossderiv.errors import DensityError, ParameterError
 from lossderiv.special import larger, wall
-from lossderiv.symbolic.records import Density, Domain
+from lossderiv.symbolic.records import Construction, Density, Domain, Move
 
 # Families whose bins have a form that holds in both tails: symmetric, with location and scale.
 FAMILIES = {n: find_density(n) for n in ("logistic",)}
+DIFFERENCE = (
+    "of the distribution function at its two ends, taken by symmetry from the end that is nearer "
+    "to the middle of the density; beyond the first and the last level nothing is cut off"
+)
 
 
 def discretized(
@@ -83,15 +88,24 @@ def discretized(
         (near, larger(lo - before_first, -hi - after_last)),
         (reach, gap + before_first + after_last),
     )
+    before = sp.Piecewise(
+        (row.below(hi), x < 1),
+        (row.above(lo), x > count - 2),
+        (row.below(hi) - row.below(lo), True),
+    )
+    after = row.below(near + reach) - row.below(near)
+    move = Move(before, after, "a bin's probability is a difference", DIFFERENCE)
+    settings = {"levels": count, "low": low, "high": high}
     return Density(
         name=f"discretized_{base.name}",
-        expr=row.below(near + reach) - row.below(near),
+        expr=after,
         variable=x,
         data=data,
         symbols=base.symbols,
         parameters=base.parameters,
         where=where,
-        doc=f"The nearest of {count} levels between {low:g} and {high:g} to a {base.name} variable.",
+        doc=f"Where a {base.name} variable falls among {count} levels from {low:g} to {high:g}.",
+        made=Construction("discretized", (base,), MappingProxyType(settings), (move,)),
     )
 
 

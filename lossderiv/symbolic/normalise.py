@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
 
 import mpmath as mp
@@ -75,7 +76,8 @@ def _total(density: Density, point: Mapping[sp.Expr, object], fixed: Mapping) ->
             return mp.fsum(p(k) for k in range(CLASS_COUNT))
         if data.integer:
             return _sum(p, data.low, data.high)
-        special = [*point.values(), *_edges(density, point)]
+        given = (v if isinstance(v, tuple) else (v,) for v in point.values())
+        special = [*chain.from_iterable(given), *_edges(density, point)]
         total = _integral(p, data.low, data.high, special)
     if abs(total - 1) > TOLERANCE and (data.open_low or data.open_high):
         with mp.workdps(SPIKE):
@@ -102,7 +104,8 @@ def _sum(p, low: float, high: float) -> mp.mpf:
         stop = start + CHUNK if high == mp.inf else min(start + CHUNK, int(high) + 1)
         part = mp.fsum(p(v) for v in range(start, stop))
         total, start = total + part, stop
-        if start > high or (part < mp.mpf(10) ** -15 and total > 0) or start > 100 * CHUNK:
+        faded = part < mp.mpf(10) ** -15 and total > 0
+        if start > high or (high == mp.inf and (faded or start > 100 * CHUNK)):
             return total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 import mpmath as mp
@@ -51,7 +51,10 @@ class Formula:
     def __init__(self, expr: sp.Expr, where: Sequence[tuple[sp.Symbol, sp.Expr]] = ()):
         self.expr = close(expr, tuple(where))
         self.is_vector = bool(self.expr.atoms(sp.IndexedBase))
-        if not self.is_vector:
+        if self.is_vector:
+            self._written: dict[tuple, tuple[list[sp.Expr], Callable]] = {}
+            self._indices = _indices(self.expr)
+        else:
             plain = spell_out(self.expr).doit()
             self.symbols = sorted(plain.free_symbols, key=str)
             # other names, because a parameter called beta may stand beside the beta function
@@ -72,11 +75,46 @@ class Formula:
 
     def _once(self, point: Point) -> mp.mpf:
         if self.is_vector:
-            return _vector_value(self.expr, point)
+            symbols, function = self._for_classes(point)
+            values = [_entry(point, s) if isinstance(s, sp.Indexed) else point[s] for s in symbols]
+        else:
+            symbols, function = self.symbols, self._function
+            values = [point[s] for s in symbols]
         try:
-            return mp.mpmathify(self._function(*[mp.mpmathify(point[s]) for s in self.symbols]))
+            return mp.mpmathify(function(*map(mp.mpmathify, values)))
         except (ValueError, ZeroDivisionError):  # mpmath's words for a pole: no number is here
             return mp.nan
+
+    def _for_classes(self, point: Point) -> tuple[list[sp.Expr], Callable]:
+        """The formula written out for as many classes, and with the indices, of ``point``."""
+        index = {s: point[s] for s in self._indices}
+        key = (point.get(CLASSES, CLASS_COUNT), *index.values())
+        if key not in self._written:
+            written = with_classes(self.expr, key[0], index)
+            entries = written.atoms(sp.Indexed)
+            symbols = sorted(entries, key=str)
+            symbols += sorted(written.free_symbols & set(point) - entries, key=str)
+            names = [sp.Symbol(f"argument{k}") for k in range(len(symbols))]
+            plain = written.xreplace(dict(zip(symbols, names, strict=True)))
+            self._written[key] = symbols, sp.lambdify(names, plain, [OURS, "mpmath"])
+        return self._written[key]
+
+
+def _entry(point: Point, entry: sp.Indexed) -> object:
+    return point[entry.base][int(entry.indices[0])]
+
+
+def _indices(expr: sp.Expr) -> list[sp.Expr]:
+    """What picks entries of a vector: free indices, and data that name a class."""
+    inner = expr.expr if isinstance(expr, sp.Derivative) else expr
+    by = expr.variables if isinstance(expr, sp.Derivative) else ()
+    spelled = spell_out(inner)
+    picks = {s for e in spelled.atoms(sp.Indexed) for i in e.indices for s in i.free_symbols}
+    picks |= {s for e in by for i in e.indices for s in i.free_symbols}
+    for pair in spelled.atoms(sp.KroneckerDelta, sp.Eq):
+        picks |= pair.free_symbols if any(isinstance(a, sp.Idx) for a in pair.args) else set()
+    free = spelled.free_symbols | set().union(*(e.free_symbols for e in by))
+    return sorted(picks & free - {CLASSES}, key=str)
 
 
 def _exp(u):
@@ -94,24 +132,6 @@ def _agree(a, b) -> bool:
         return True
     with mp.workdps(DIGITS + 10):
         return abs(a - b) <= mp.mpf(10) ** -DIGITS * max(1, abs(a))
-
-
-def _vector_value(expr: sp.Expr, point: Point) -> mp.mpf:
-    named = expr.free_symbols | expr.atoms(sp.Idx)
-    index = {s: v for s, v in point.items() if isinstance(v, int) and s in named}
-    written = with_classes(expr, point.get(CLASSES, CLASS_COUNT), index)
-    entries = {e: _number(point[e.base][int(e.indices[0])]) for e in written.atoms(sp.Indexed)}
-    scalars = {
-        s: sp.Float(v, mp.mp.dps)
-        for s, v in point.items()
-        if isinstance(s, sp.Symbol) and s not in index and isinstance(v, int | float)
-    }
-    number = written.xreplace(entries).xreplace(scalars).evalf(mp.mp.dps)
-    return mp.mpmathify(number)
-
-
-def _number(value: object) -> sp.Expr:
-    return sp.Integer(value) if isinstance(value, int) else sp.Float(value, mp.mp.dps)
 
 
 def indexed_points(exprs: Sequence[sp.Expr], context: Context, count: int = 6) -> Iterator[Point]:

@@ -67,6 +67,7 @@ class Domain(_Picklable):
     entry: str = ""  # of a vector: the name of the domain in which its entries live
     pairs: bool = False  # whether a vector has an entry for each pair of the data's entries
     atoms: tuple[float, ...] = ()  # points of a continuous range that have a probability
+    length: int | None = None  # how many entries a vector has, where that is given
 
     @property
     def is_vector(self) -> bool:
