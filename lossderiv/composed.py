@@ -37,7 +37,7 @@ class State:
     def part(self, k: int = 0, **theta: Tensor) -> State:
         """The ``k``-th part at the same parameters, but for those of ``theta``."""
         density = self.density.made.parts[k]
-        kept = {n: theta.get(n, self.theta[n]) for n in density.parameters}
+        kept = {n: theta[n] if n in theta else self.theta[n] for n in density.parameters}
         raw = {f"eta_{n}" for n in density.parameters}
         outputs = {n: o for n, o in self.outputs.items() if n in raw}
         path = f"{self.path}/{k}"
@@ -166,7 +166,78 @@ def draw_hurdle(state: State, generator: torch.Generator | None) -> Tensor:
     return torch.where(uniform(drawn, generator) < _gate(state, drawn), 0.0, drawn)
 
 
+def mean_discretized(state: State) -> Tensor:
+    """Every level times its probability."""
+    total = 0.0
+    for level in range(1, state.density.made.settings["levels"]):
+        here = torch.full_like(_like(state), level)
+        total = total + level * torch.exp(state.log_prob(here))
+    return total
+
+
+def mode_discretized(state: State) -> Tensor:
+    """The level nearest to the peak, or one of the open bins at both ends."""
+    near = _level(state, state.part().mode())
+    first, last = torch.zeros_like(near), torch.full_like(near, state.density.data.high)
+    levels = torch.stack((near, first, last))
+    likely = torch.stack([state.log_prob(level) for level in levels])
+    return levels.gather(0, likely.argmax(0, keepdim=True))[0]
+
+
+def draw_discretized(state: State, generator: torch.Generator | None) -> Tensor:
+    """The level nearest to a draw of the density; the bins at both ends are open."""
+    return _level(state, state.part().sample(generator))
+
+
+def _level(state: State, value: Tensor) -> Tensor:
+    """The number of the level in whose bin a value lies."""
+    made, top = state.density.made.settings, state.density.data.high
+    low, high = made["low"], made["high"]
+    return torch.round((value - low) * (top / (high - low))).clamp(0, top)
+
+
+def _like(state: State) -> Tensor:
+    """A tensor of the shape that all parameters share."""
+    return torch.broadcast_tensors(*state.outputs.values())[0]
+
+
+def _component(state: State) -> State:
+    """All components at once, along the last axis, with the values that they were given."""
+    one = state.density.made.settings["derivation"]
+    given = {n: torch.tensor(float(v)).to(_like(state)) for n, v in one.fixed.items()}
+    links = {n: state.derivation.links[n] for n in one.links}
+    return replace(state.part(**given), derivation=replace(one, links=links))
+
+
+def _weights(state: State) -> Tensor:
+    return torch.softmax(state.theta["logits"], -1)
+
+
+def mean_mixture(state: State) -> Tensor:
+    """The components' means, by their weights."""
+    return (_weights(state) * _component(state).mean()).sum(-1)
+
+
+def mode_mixture(state: State) -> Tensor:
+    """The likeliest of the components' modes: near the highest peak where peaks lie apart."""
+    parts, log_weights = _component(state), torch.log_softmax(state.theta["logits"], -1)
+    peaks = parts.mode().unbind(-1)
+    likely = [torch.logsumexp(log_weights + parts.log_prob(p[..., None]), -1) for p in peaks]
+    best = torch.stack(likely, -1).argmax(-1, keepdim=True)
+    return torch.stack(peaks, -1).gather(-1, best)[..., 0]
+
+
+def draw_mixture(state: State, generator: torch.Generator | None) -> Tensor:
+    """A draw of one component, chosen by its weight."""
+    drawn = _component(state).sample(generator)
+    w = _weights(state).expand_as(drawn)
+    chosen = torch.multinomial(w.reshape(-1, w.shape[-1]), 1, generator=generator)
+    return drawn.gather(-1, chosen.reshape(*w.shape[:-1], 1))[..., 0]
+
+
 COMPOSED: dict[str, Composed] = {
     "zero_inflated": Composed(mean_zero_inflated, mode_zero_inflated, draw_zero_inflated),
     "hurdle": Composed(mean_hurdle, mode_hurdle, draw_hurdle),
+    "discretized": Composed(mean_discretized, mode_discretized, draw_discretized),
+    "mixture": Composed(mean_mixture, mode_mixture, draw_mixture),
 }

@@ -20,6 +20,11 @@ MADE = {
     "hurdle poisson": (lambda: ld.hurdle("poisson"), {}),
     "hurdle negative binomial": (lambda: ld.hurdle("negative_binomial"), {}),
     "hurdle geometric": (lambda: ld.hurdle("geometric"), {}),
+    "discretized logistic": (lambda: ld.discretized("logistic", levels=16), {}),
+    "discretized logistic from 0": (
+        lambda: ld.discretized("logistic", levels=5, low=0.0, high=2.0),
+        {},
+    ),
 }
 CACHE: dict[str, ld.Derivation] = {}
 

@@ -121,6 +121,33 @@ def test_weights_and_missing_data():
     torch.testing.assert_close(got, loss(tuple(o[kept] for o in outputs), x[kept]))
 
 
+@pytest.mark.parametrize(
+    ("component", "fixed"),
+    [
+        ("normal", {}),
+        ("poisson", {}),
+        ("normal", {"sigma": 0.1}),
+        (ld.discretized("logistic", levels=9), {}),
+    ],
+    ids=["normal", "poisson", "narrow normal", "levels"],
+)
+def test_mean_mode_and_sample_belong_to_the_density(component, fixed):
+    loss = ld.loss(ld.mixture(component, 3, **fixed), constants="keep", reduction="none")
+    n = 40_000
+    rows = (torch.tensor([0.5, -0.3, 1.0]), torch.tensor([-1.0, 0.2, 0.9]), torch.full((3,), -1.5))
+    outputs = tuple(r.double().expand(n, 3) for r in rows[: len(loss.outputs)])
+    drawn = loss.sample(outputs, generator=torch.Generator().manual_seed(0))
+    assert drawn.shape == (n,)
+    mean = loss.mean(outputs)[0].item()
+    assert abs(drawn.mean().item() - mean) < 5 * drawn.std().item() / math.sqrt(n)
+    mode = loss.mode(outputs)
+    assert mode.shape == (n,)
+    at_mode = loss(outputs, mode)[0].item()
+    assert at_mode <= loss(outputs, drawn).min().item() + 0.05  # a peak, but for its neighbours
+    again = loss.sample(outputs, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, again)
+
+
 @pytest.mark.parametrize("how", ["compiled", "hessian", "double backward"])
 def test_every_tier_agrees(how):
     loss = ld.loss(ld.mixture("logistic", 3), reduction="sum")
@@ -150,9 +177,9 @@ def test_every_tier_agrees(how):
         (lambda: ld.mixture("normal", 1), ld.ParameterError, "at least 2"),
         (lambda: ld.mixture("normal", 2.5), ld.ParameterError, "whole number"),
         (lambda: ld.mixture("nromal", 2), ld.UnknownNameError, "normal"),
-        (lambda: ld.mixture("categorical", 3), ld.DensityError, "classes"),
-        (lambda: ld.mixture("dirichlet", 3), ld.DensityError, "vectors"),
-        (lambda: ld.mixture(ld.mixture("normal", 2), 3), ld.DensityError, "vectors"),
+        (lambda: ld.mixture("categorical", 3), ld.DensityError, "vectors or classes"),
+        (lambda: ld.mixture("dirichlet", 3), ld.DensityError, "vectors or classes"),
+        (lambda: ld.mixture(ld.mixture("normal", 2), 3), ld.DensityError, "vectors or classes"),
         (lambda: ld.mixture("binomial", 3), ld.ParameterError, "needs a value for n"),
         (lambda: ld.mixture("normal", 3, mu=0, sigma=1), ld.ParameterError, "nothing is left"),
         (lambda: ld.derive(ld.mixture("normal", 3), sigma=1), ld.ParameterError, "vector"),

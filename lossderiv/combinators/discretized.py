@@ -64,7 +64,7 @@ def discretized(
     >>> pixels = ld.loss(ld.discretized("logistic", levels=256), constants="keep")
     >>> grey = torch.tensor([0.0, 128.0, 255.0])
     >>> pixels((torch.zeros(3), torch.full((3,), -3.0)), grey)
-    tensor(14.0359)
+    tensor(14.4167)
     """
     base = find_density(density)
     if FAMILIES.get(base.name) is not base:
@@ -97,7 +97,7 @@ def discretized(
     move = Move(before, after, "a bin's probability is a difference", DIFFERENCE)
     settings = {"levels": count, "low": low, "high": high}
     return Density(
-        name=f"discretized_{base.name}",
+        name=f"discretized({base.name}, {count})",
         expr=after,
         variable=x,
         data=data,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from lossderiv.derivations import derive, find_density
-from lossderiv.errors import DensityError, ParameterError
+from lossderiv.combinators.parts import scalar_part
+from lossderiv.derivations import derive
+from lossderiv.errors import ParameterError
 from lossderiv.mixing import mixed_density
 from lossderiv.symbolic.records import Construction, Density
 
@@ -46,24 +47,17 @@ def mixture(component: str | Density, count: int, **fixed: float) -> Density:
     >>> loss((torch.zeros(1, 2), two, torch.zeros(1, 2)), torch.tensor([0.0]))
     tensor(1.4189)
     """
-    part = find_density(component)
+    part = scalar_part(component, "mixture")
     if not isinstance(count, int) or count < 2:
         raise ParameterError(
             f"mixture was given {count} components of {part.name}; it takes a whole number of at "
             "least 2. One component alone is the family itself."
         )
-    vectors = [n for n, d in part.parameters.items() if d.is_vector]
-    if part.data.is_vector or part.data.shape == "category" or vectors:
-        what = "classes" if part.data.shape == "category" else "vectors"
-        raise DensityError(
-            f"mixture was given {part.name}, which is about {what}: a component must be a density "
-            "of single numbers with single numbers as parameters."
-        )
     one = derive(part, **fixed)
     expr, where, symbols, parameters = mixed_density(one, count)
     settings = {"count": count, "fixed": fixed, "derivation": one}
     return Density(
-        name=f"mixture_of_{part.name}",
+        name=f"mixture({part.name}, {count})",
         expr=expr,
         variable=part.variable,
         data=part.data.bounded(fixed),
