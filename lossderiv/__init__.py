@@ -13,6 +13,8 @@ _HOMES = {
     "lossderiv.combinators.hurdle": ("hurdle",),
     "lossderiv.combinators.discretized": ("discretized",),
     "lossderiv.combinators.mixture": ("mixture",),
+    "lossderiv.combinators.truncated": ("truncated",),
+    "lossderiv.combinators.censored": ("censored",),
     "lossderiv.recognise": ("known_as",),
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),

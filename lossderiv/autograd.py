@@ -294,13 +294,13 @@ class Program:
         return Traced
 
 
-def special_function(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def special_function(name: str) -> Callable[..., torch.Tensor]:
     """The torch function of a row of the table of special functions."""
     from lossderiv.special import SPECIAL
 
     printer = TorchPrinter()
-    u = sp.Symbol("u", real=True)
-    printer.doprint(SPECIAL[name](u))
+    arguments = sp.symbols(f"u:{len(SPECIAL[name].slopes)}", real=True)
+    printer.doprint(SPECIAL[name](*arguments))
     return _helpers(printer.used)[name]
 
 

@@ -6,13 +6,16 @@ none, but a row here that asks its parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import sympy as sp
 import torch
 from torch import Tensor
 
-from lossderiv.autograd import Program
+from lossderiv.autograd import Program, special_function, torch_function
+from lossderiv.combinators.distribution_functions import DISTRIBUTION_FUNCTIONS
 from lossderiv.derivations import derive
 from lossderiv.errors import ParameterError
 from lossderiv.sampling import SUMMARIES, uniform
@@ -235,7 +238,153 @@ def draw_mixture(state: State, generator: torch.Generator | None) -> Tensor:
     return drawn.gather(-1, chosen.reshape(*w.shape[:-1], 1))[..., 0]
 
 
+HALVINGS = 60
+"""Steps of a bisection: from an interval to one that a double cannot tell from a point."""
+FAR = 700.0
+"""The log of the largest distance from a bound, and minus that of the smallest."""
+
+
+def _bounds(state: State) -> tuple[float | None, float | None]:
+    settings = state.density.made.settings
+    return settings["low"], settings["high"]
+
+
+def _is_normal(state: State) -> bool:
+    return state.density.made.parts[0].name == "normal"
+
+
+def _known_for_the_normal(state: State, kind: str) -> tuple[Tensor, Tensor]:
+    """Location and scale of a normal part; others have no closed form here."""
+    if not _is_normal(state):
+        raise ParameterError(
+            f"No {kind} is known for {state.density.name}, but for a normal density. Average draws "
+            "of loss.sample instead."
+        )
+    mu, sigma = state.theta["mu"], state.theta["sigma"]
+    return torch.broadcast_tensors(mu, sigma)
+
+
+def mean_truncated(state: State) -> Tensor:
+    """Of a normal density: from the nearer bound, where the mean before truncation lies outside."""
+    mu, sigma = _known_for_the_normal(state, "mean")
+    low, high = _bounds(state)
+    if low is None or high is None:
+        end, turn = (high, -1.0) if low is None else (low, 1.0)
+        u = turn * (end - mu) / sigma
+        out = end - turn * sigma * (0.5**0.5) * special_function("erfcx_pull")(u * 0.5**0.5)
+        pull = special_function("normal_cdf_pull")(-u)
+        return torch.where(u > 0, out, mu + turn * sigma * pull)
+    a, b, k = (low - mu) / sigma, (mu - high) / sigma, (high - low) / sigma
+    bell, pull = special_function("bell_mean"), special_function("normal_mass_pull")
+    inside = mu - sigma * pull(a, k)
+    below = low + sigma * bell(torch.relu(a), k)
+    above = high - sigma * bell(torch.relu(b), k)
+    return torch.where(mu < low, below, torch.where(mu > high, above, inside))
+
+
+def mode_truncated(state: State) -> Tensor:
+    """The part's own mode, or the bound beyond which it lies: each has one peak."""
+    return torch.clamp(state.part().mode(), *_bounds(state))
+
+
+def draw_truncated(state: State, generator: torch.Generator | None) -> Tensor:
+    """By bisection of the distribution function, in double precision.
+
+    Between two ends the place is bisected, from one end on the log of the distance to it.
+    """
+    part, (low, high), data = state.part(), _bounds(state), state.density.data
+    like = part.sample(generator)
+    flat = torch.zeros_like(like, dtype=torch.float64)
+    theta = {n: t.double() + flat for n, t in part.theta.items()}
+    share, u = _share_of_mass(part.density, theta, low, high), uniform(flat, generator)
+    if math.isfinite(data.low) and math.isfinite(data.high):
+        left, right, place = flat + data.low, flat + data.high, lambda t: t
+    elif math.isfinite(data.low):
+        left, right, place = flat - FAR, flat + FAR, lambda t: data.low + torch.exp(t)
+    else:
+        left, right, place = flat - FAR, flat + FAR, lambda t: data.high - torch.exp(-t)
+    for _ in range(HALVINGS):
+        middle = left + 0.5 * (right - left)
+        enough = share(place(middle)) < u
+        left, right = torch.where(enough, middle, left), torch.where(enough, right, middle)
+    return torch.clamp(place(left).to(like.dtype), low, high)
+
+
+def _share_of_mass(
+    density: Density, theta: Mapping[str, Tensor], low: float | None, high: float | None
+) -> Callable[[Tensor], Tensor]:
+    """``P(X <= t)`` given the bounds, taken on the side where the bounds lie."""
+    if density.name == "normal":
+        return _share_of_bell(theta["mu"], theta["sigma"], low, high)
+    row, x = DISTRIBUTION_FUNCTIONS[density.name], sp.Symbol("x", real=True)
+    names, symbols = list(theta), list(density.symbols.values())
+    z = row.standard(x, *symbols)
+    both = torch_function([*names, "x"], (row.below(z), row.above(z)), ())
+
+    def at(t):
+        below, above = both(*theta.values(), t)
+        return below + torch.zeros_like(t), above + torch.zeros_like(t)
+
+    like = next(iter(theta.values()))
+    if low is None:
+        whole = at(torch.full_like(like, high))[0]
+        return lambda t: at(t)[0] / whole
+    start = at(torch.full_like(like, low))
+    if high is None:
+        return lambda t: 1 - at(t)[1] / start[1]
+    end = at(torch.full_like(like, high))
+    right = start[0] > 0.5
+    whole = torch.where(right, start[1] - end[1], end[0] - start[0])
+
+    def share(t):
+        below, above = at(t)
+        return torch.where(right, start[1] - above, below - start[0]) / whole
+
+    return share
+
+
+def _share_of_bell(
+    mu: Tensor, sigma: Tensor, low: float | None, high: float | None
+) -> Callable[[Tensor], Tensor]:
+    """The same for a normal density, however far outside its mean lies."""
+    log_cdf, log_mass = special_function("log_normal_cdf"), special_function("log_normal_mass")
+    if low is None:
+        whole = log_cdf((high - mu) / sigma)
+        return lambda t: torch.exp(log_cdf((t - mu) / sigma) - whole)
+    start = (low - mu) / sigma
+    if high is None:
+        whole = log_cdf(-start)
+        return lambda t: -torch.expm1(log_cdf((mu - t) / sigma) - whole)
+    whole = log_mass(start, (high - low) / sigma)
+    return lambda t: torch.exp(log_mass(start, (t - low) / sigma) - whole)
+
+
+def draw_censored(state: State, generator: torch.Generator | None) -> Tensor:
+    """A draw of the part, recorded at the bound that it is beyond."""
+    return torch.clamp(state.part().sample(generator), *_bounds(state))
+
+
+def mean_censored(state: State) -> Tensor:
+    """Of a normal density: both bounds by their probabilities, and what lies between."""
+    mu, sigma = _known_for_the_normal(state, "mean")
+    low, high = _bounds(state)
+    mean = mu
+    if low is not None:
+        mean = mean + sigma * _excess((low - mu) / sigma)
+    if high is not None:
+        mean = mean - sigma * _excess((mu - high) / sigma)
+    return mean
+
+
+def _excess(u: Tensor) -> Tensor:
+    """The mean of ``max(u - z, 0)`` for a standard normal z: ``u Phi(u) + phi(u)``."""
+    below, pull = special_function("normal_cdf"), special_function("normal_cdf_pull")
+    return below(u) * (u + pull(u))
+
+
 COMPOSED: dict[str, Composed] = {
+    "truncated": Composed(mean_truncated, mode_truncated, draw_truncated),
+    "censored": Composed(mean_censored, None, draw_censored),
     "zero_inflated": Composed(mean_zero_inflated, mode_zero_inflated, draw_zero_inflated),
     "hurdle": Composed(mean_hurdle, mode_hurdle, draw_hurdle),
     "discretized": Composed(mean_discretized, mode_discretized, draw_discretized),

@@ -59,6 +59,7 @@ from lossderiv.special import (
     log1p_share_pull,
     log1p_square,
     log_cosh,
+    log_erfcx,
     log_exprel,
     log_i0e,
     log_normal_cdf,
@@ -97,7 +98,24 @@ from lossderiv.special import (
     wall,
     zero_surprisal,
 )
-from lossderiv.special_bell import bell_area, log_bell_area, log_normal_mass
+from lossderiv.special_bell import (
+    bell_area,
+    bell_edge,
+    bell_mean,
+    bell_spread,
+    log_bell_area,
+    log_normal_mass,
+    mills,
+    normal_mass_edge,
+    normal_mass_pull,
+    normal_mass_square,
+)
+from lossderiv.special_tails import (
+    cauchy_cdf,
+    laplace_cdf,
+    log_cauchy_cdf,
+    log_laplace_cdf,
+)
 from lossderiv.special_vectors import Complements, LogBeta, StirlingErrors, Surprisals
 from lossderiv.symbolic.records import Rejected, Rule
 from lossderiv.symbolic.vectors import (
@@ -238,6 +256,71 @@ READING: tuple[Rule, ...] = (
         anchor={u: 1, m: 1},
         witness=None,
         spares=(log(u), bell_area(u, m)),
+    ),
+    Rule(
+        "squares within bounds, from the nearer one",
+        find=a - a * u * (t - bell_mean(u, m)) - a * m * bell_edge(u, m) - a * t * (t + u),
+        give=a * (bell_spread(u, m) - t * (2 * u + t)),
+        because="over a narrow interval the terms cancel: the slope is the mean of a square less "
+        "the square met",
+        anchor={a: 1, u: 1, t: 1, m: 1},
+        witness={a: 1.0, u: 1.0, t: 1e-5, m: 2e-5},
+        spares=(a - a * m * bell_edge(u, m), a * u * (t - bell_mean(u, m))),
+    ),
+    Rule(
+        "squares within bounds, from the nearer one, mirrored",
+        find=a - a * u * (bell_mean(-u, m) - t) - a * m * bell_edge(-u, m) - a * t * (t - u),
+        give=a * (bell_spread(-u, m) - t * (t - 2 * u)),
+        because="over a narrow interval the terms cancel: the slope is the mean of a square less "
+        "the square met",
+        anchor={a: 1, u: -1, t: 1, m: 1},
+        witness={a: 1.0, u: -1.0, t: 1e-5, m: 2e-5},
+        spares=(a - a * m * bell_edge(-u, m), a * u * (t - bell_mean(-u, m))),
+    ),
+    Rule(
+        "squares within bounds, mirrored",
+        find=a + a * u * normal_mass_pull(-u, m) - a * m * normal_mass_edge(-u, m),
+        give=a * normal_mass_square(-u, m),
+        because="over a narrow interval the terms cancel: the mean of the square is left",
+        anchor={a: 1, u: -1, m: 1},
+        witness={a: 1.0, u: 1e-5, m: 2e-5},
+        spares=(a + a * u * normal_mass_pull(-u, m), a - a * m * normal_mass_edge(-u, m)),
+    ),
+    Rule(
+        "log of Mills' ratio",
+        find=log(mills(u)),
+        give=log_erfcx(u / sqrt(2)) + log(pi / 2) / 2,
+        because="on the left the ratio overflows while its log is just a square",
+        anchor={u: 0},
+        witness={u: -20.0},
+        spares=(log(u), mills(u)),
+    ),
+    Rule(
+        "log of Laplace's distribution function",
+        find=log(laplace_cdf(u)),
+        give=log_laplace_cdf(u),
+        because="the probability underflows while its log is just a distance",
+        anchor={u: 0},
+        witness={u: -120.0},
+        spares=(log(u), log(1 + laplace_cdf(u))),
+    ),
+    Rule(
+        "log of Cauchy's distribution function",
+        find=log(cauchy_cdf(u)),
+        give=log_cauchy_cdf(u),
+        because="far to the right the probability rounds to 1",
+        anchor={u: 0},
+        witness={u: 1e9},
+        spares=(log(u), log(1 + cauchy_cdf(u))),
+    ),
+    Rule(
+        "squares within bounds",
+        find=a - a * u * normal_mass_pull(u, m) - a * m * normal_mass_edge(u, m),
+        give=a * normal_mass_square(u, m),
+        because="over a narrow interval the terms cancel: the mean of the square is left",
+        anchor={a: 1, u: 1, m: 1},
+        witness={a: 1.0, u: -1e-5, m: 2e-5},
+        spares=(a - a * u * normal_mass_pull(u, m), a - a * m * normal_mass_edge(u, m)),
     ),
     Rule(
         "log of a softplus",

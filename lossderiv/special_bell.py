@@ -114,6 +114,18 @@ def _square(u: sp.Expr, k: sp.Expr) -> sp.Expr:
     return 1 + (u * _phi(u) - (u + k) * _phi(u + k)) / _mass(u, k)
 
 
+mills = _row(
+    "mills",
+    meaning=lambda u: sp.sqrt(sp.pi / 2) * sp.exp(u**2 / 2) * sp.erfc(u / sp.sqrt(2)),
+    slopes=(lambda u: u * mills(u) - 1,),
+    positive=True,
+    spelling="""
+def mills(u):
+    # Mills' ratio, the integral of exp(-u t - t^2/2) from 0 on
+    return 1.2533141373155003 * torch.special.erfcx(0.7071067811865476 * u)
+""",
+)
+
 bell_area = _row(
     "bell_area",
     meaning=_area,
@@ -265,6 +277,7 @@ def normal_mass_square(u, k):
 BELL: dict[str, type[Special]] = {
     f.__name__: f
     for f in (
+        mills,
         bell_area,
         log_bell_area,
         bell_mean,

@@ -25,7 +25,20 @@ MADE = {
         lambda: ld.discretized("logistic", levels=5, low=0.0, high=2.0),
         {},
     ),
+    "truncated normal": (lambda: ld.truncated("normal", 0, 1), {}),
+    "truncated normal from 0": (lambda: ld.truncated("normal", low=0), {}),
+    "truncated normal to 2": (lambda: ld.truncated("normal", high=2), {"sigma": 1}),
+    "truncated logistic": (lambda: ld.truncated("logistic", -1, 2), {}),
+    "truncated exponential": (lambda: ld.truncated("exponential", 0.5, 3), {}),
+    "truncated laplace": (lambda: ld.truncated("laplace", low=0), {}),
+    "truncated cauchy": (lambda: ld.truncated("cauchy", -1, 1), {}),
+    "truncated gumbel": (lambda: ld.truncated("gumbel", -1, 1), {}),
+    "censored normal": (lambda: ld.censored("normal", 0, 1), {}),
+    "censored logistic": (lambda: ld.censored("logistic", low=0), {}),
+    "censored exponential": (lambda: ld.censored("exponential", high=3), {}),
+    "censored laplace": (lambda: ld.censored("laplace", -1, 1), {}),
 }
+WITH_MEAN = [n for n in MADE if not n.startswith(("truncated", "censored")) or "normal" in n]
 CACHE: dict[str, ld.Derivation] = {}
 
 
@@ -45,6 +58,13 @@ def test_every_step_holds_and_the_construction_comes_first(name):
     assert d.steps[0].before == made.moves[0].before == d.density.opening
     assert made.moves[-1].after == d.density.expr
     assert [s.rule for s in d.steps[: len(made.moves)]] == [m.rule for m in made.moves]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_whole_integrates_to_one(name):
+    """Heaps of probability included: each of the bounds of a censored density has one."""
+    make, given = MADE[name]
+    assert all(abs(z - 1) < 1e-6 for z in make().check(**given).values())
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -78,7 +98,7 @@ def test_probabilities_add_up_to_one(name):
     assert torch.exp(-loss(outputs, x)).sum().item() == pytest.approx(1, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", WITH_MEAN)
 def test_mean_mode_and_sample_belong_to_the_density(name):
     d = derived(name)
     loss = ld.loss(d, constants="keep", reduction="none")
@@ -90,8 +110,8 @@ def test_mean_mode_and_sample_belong_to_the_density(name):
     assert drawn.shape == (n,)
     mean = loss.mean(outputs)[0].item()
     assert abs(drawn.mean().item() - mean) < 5 * drawn.std().item() / math.sqrt(n)
-    mode = loss.mode(outputs)
     if d.density.data.integer:
+        mode = loss.mode(outputs)
         near = loss(outputs, mode)[0].item()
         for other in range(3):
             assert near <= loss(outputs, torch.full_like(mode, other))[0].item() + 1e-12
@@ -133,3 +153,81 @@ def test_rare_positive_counts_are_drawn_without_waiting():
     drawn = loss.sample(outputs, generator=torch.Generator().manual_seed(1))
     assert (drawn == 1).all()
     assert torch.allclose(loss.mean(outputs), torch.ones(1000))
+
+
+@pytest.mark.parametrize("name", [n for n in MADE if n.startswith("truncated")])
+def test_draws_of_a_truncated_density_fill_its_distribution_function(name):
+    """The share of draws below each of three places is the integral of the density up to there."""
+    d = derived(name)
+    loss = ld.loss(d, constants="keep", reduction="none")
+    n = 20_000
+    outputs = tuple(torch.full((n,), 0.3, dtype=torch.float64) for _ in loss.outputs)
+    drawn = loss.sample(outputs, generator=torch.Generator().manual_seed(3))
+    data = d.density.data
+    assert (drawn >= data.low).all()
+    assert (drawn <= data.high).all()
+    for place in torch.quantile(drawn, torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)):
+        start = data.low if math.isfinite(data.low) else place.item() - 40
+        x = torch.linspace(start, place.item(), 40_001, dtype=torch.float64)
+        few = tuple(o[:1].expand(40_001) for o in outputs)
+        below = torch.trapezoid(torch.exp(-loss(few, x)), x).item()
+        share = (drawn <= place).double().mean().item()
+        assert abs(below - share) < 4 * math.sqrt(0.25 / n)
+
+
+def test_a_truncated_normal_whose_mean_is_far_outside():
+    """Near the bound it is exponential; torch's difference of two erfs is 0 there."""
+    loss = ld.loss(ld.truncated("normal", 0, 1), constants="keep", reduction="none")
+    mu, width = torch.tensor([-50.0, 51.0]), torch.tensor([0.1, 0.1])
+    x = torch.tensor([1e-4, 1 - 1e-4])
+    rate = 50.0 / width**2
+    near = -torch.log(rate) + rate * 1e-4
+    outputs = (mu, torch.log(width))
+    assert torch.allclose(loss(outputs, x), near, rtol=1e-3)
+    assert torch.allclose(loss.mean(outputs), torch.tensor([0.0, 1.0]) + torch.sign(-mu) / rate)
+    drawn = loss.sample(tuple(o.expand(500, 2) for o in outputs))
+    assert torch.allclose((drawn - torch.tensor([0.0, 1.0])).abs().mean(0), 1 / rate, rtol=0.2)
+
+
+def test_censored_is_the_base_between_the_bounds_and_its_tails_at_them():
+    loss = ld.loss(ld.censored("normal", 0, 1), constants="keep", reduction="none")
+    base = ld.loss("normal", constants="keep", reduction="none")
+    outputs = tuple(torch.full((3,), v, dtype=torch.float64) for v in (0.4, -0.5))
+    x = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    normal = torch.distributions.Normal(outputs[0][0], torch.exp(outputs[1][0]))
+    got = loss(outputs, x)
+    assert got[1].item() == pytest.approx(base(outputs, x)[1].item(), rel=1e-12)
+    assert got[0].item() == pytest.approx(-torch.log(normal.cdf(x[0])).item(), rel=1e-9)
+    assert got[2].item() == pytest.approx(-torch.log(1 - normal.cdf(x[2])).item(), rel=1e-9)
+
+
+BAD_BOUNDS = {
+    "none": ("normal", {}, "needs a bound"),
+    "order": ("normal", {"low": 1, "high": 0}, "low=1 and high=0"),
+    "equal": ("normal", {"low": 1, "high": 1}, "must lie below"),
+    "support": ("exponential", {"low": -1, "high": 3}, "inside the support"),
+    "nan": ("normal", {"low": float("nan")}, "nan"),
+    "text": ("normal", {"low": "zero"}, "a bound is a number"),
+}
+
+
+@pytest.mark.parametrize("key", BAD_BOUNDS)
+@pytest.mark.parametrize("make", [ld.truncated, ld.censored])
+def test_bounds_that_make_no_sense_are_refused(make, key):
+    family, bounds, words = BAD_BOUNDS[key]
+    with pytest.raises(ParameterError, match=words):
+        make(family, **bounds)
+
+
+@pytest.mark.parametrize("make", [ld.truncated, ld.censored])
+def test_a_density_without_a_distribution_function_is_refused(make):
+    with pytest.raises(DensityError, match="distribution function of beta"):
+        make("beta", 0.2, 0.8)
+    with pytest.raises(DensityError, match="distribution function of poisson"):
+        make("poisson", 1, 5)
+
+
+def test_a_target_beyond_the_bounds_is_refused():
+    loss = ld.loss(ld.truncated("normal", 0, 1))
+    with pytest.raises(ld.TargetError, match="outside the support"):
+        loss((torch.zeros(2), torch.zeros(2)), torch.tensor([0.5, 1.5]))

@@ -89,7 +89,7 @@ OWN_ROLES = {
     ("normal_cdf_pull", "u"): lambda rng: signed(rng, -8, 1.1),
     **{
         (name, "u"): lambda rng: decades(rng, -8, 8)
-        for name in ("log_bell_area", "bell_mean", "bell_edge", "bell_spread")
+        for name in ("bell_area", "log_bell_area", "bell_mean", "bell_edge", "bell_spread")
     },
     **{
         (name, "u"): lambda rng: signed(rng, -8, 1.5)
@@ -160,6 +160,7 @@ ROWS = (
     "log_normal_cdf",
     "normal_cdf_pull",
     "laplace_cdf_pull",
+    "bell_area",
     "log_bell_area",
     "bell_mean",
     "bell_edge",

@@ -303,6 +303,10 @@ def slope(expr: sp.Expr, by: sp.Expr, where: Where) -> sp.Expr:
 
     Derivatives of jumps are left out (they are zero almost everywhere).
     """
+    if expr.has(sp.Piecewise) and isinstance(expr, sp.Add):
+        return sp.Add(*(slope(t, by, where) for t in expr.args))
+    if isinstance(expr, sp.Piecewise):  # case by case; at the border of two, the slope of one
+        return sp.Piecewise(*((slope(e, by, where), c) for e, c in expr.args))
     total = _partial(expr, by)
     for k, (name, meaning) in enumerate(where):
         # A named constant has no slope, and a vector's entries each depend on their own.
@@ -327,7 +331,8 @@ def _refold(expr: sp.Expr, meaning: sp.Expr, name: sp.Symbol) -> sp.Expr:
         if folded != expr:
             return folded
     factor = expr / meaning
-    shorter = factor.count_ops() < expr.count_ops() and not sp.denom(factor).has(sp.Add)
+    under = sp.denom(factor)  # nothing that may be 0
+    shorter = factor.count_ops() < expr.count_ops() and under.is_positive and not under.has(sp.Add)
     return factor * name if shorter else expr
 
 

@@ -78,10 +78,11 @@ def _total(density: Density, point: Mapping[sp.Expr, object], fixed: Mapping) ->
             return _sum(p, data.low, data.high)
         given = (v if isinstance(v, tuple) else (v,) for v in point.values())
         special = [*chain.from_iterable(given), *_edges(density, point)]
-        total = _integral(p, data.low, data.high, special)
+        heaps = mp.fsum(p(a) for a in data.atoms)
+        total = heaps + _integral(p, data.low, data.high, special)
     if abs(total - 1) > TOLERANCE and (data.open_low or data.open_high):
         with mp.workdps(SPIKE):
-            return _integral(p, data.low, data.high, special)
+            return heaps + _integral(p, data.low, data.high, special)
     return total
 
 

@@ -1,0 +1,146 @@
+"""``truncated``: a density of which only a part is ever seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from lossderiv.combinators.bounds import Bounded, bounded
+from lossderiv.combinators.parts import constructed
+from lossderiv.special_bell import bell_area, mills
+from lossderiv.symbolic.records import Density, Move
+
+Where = tuple[tuple[sp.Symbol, sp.Expr], ...]
+
+WITHIN = (
+    "what lies between the bounds is divided by its probability, a difference of the distribution "
+    "function"
+)
+BEYOND = (
+    "what lies within is divided by its probability. For a mean beyond the bound, the square in "
+    "the exponent cancels that of the tail's probability but for the distance from the bound"
+)
+NEARER = (
+    "the mass of an interval is that of its mirror image: count from the bound nearer to the "
+    "mean. For a mean outside, the square in the exponent cancels that of the tail's probability "
+    "but for the distance from the bound"
+)
+
+
+def truncated(
+    density: str | Density, low: float | None = None, high: float | None = None
+) -> Density:
+    """``density`` given that its number lies from ``low`` to ``high``: none outside is ever seen.
+
+    ``p(x) = q(x)/(F(high) - F(low))`` with the distribution function F of the density q. ``None``
+    is no bound. The parameters are those of ``density``, so ``mu`` is the mean before truncation;
+    for the normal density it may lie many widths outside. Source: Johnson, Kotz and Balakrishnan
+    (1994), chapter 13, section 10.1, for the normal.
+
+    Raises
+    ------
+    UnknownNameError, DensityError, ParameterError
+        For an unknown family, one without a distribution function, and bounds that are missing, out
+        of order or outside the support.
+
+    >>> import lossderiv as ld
+    >>> grey = ld.loss(ld.truncated("normal", 0, 1), constants="keep")
+    >>> grey.outputs
+    ('eta_mu', 'eta_sigma')
+    """
+    b = bounded(density, low, high, "truncated")
+    q, x = b.density, b.data.symbol(str(b.density.variable))
+    body = q.expr
+    own = tuple((s, e.xreplace({q.variable: x})) for s, e in q.where)
+    body = body.xreplace({q.variable: x})
+    if q.name == "normal" and None not in (b.low, b.high):
+        moves, where = _normal(b, x, body, own)
+    elif q.name == "normal":
+        moves, where = _half_normal(b, x, body, own)
+    else:
+        moves, where = _within(b, body, own)
+    made = constructed(
+        "truncated",
+        q,
+        moves,
+        settings=b.settings,
+        data=b.data,
+        where=where,
+        doc=f"Numbers {b.words} with the density {q.name} there, and no others.",
+    )
+    return replace(made, variable=x)
+
+
+def _within(b: Bounded, body: sp.Expr, own: Where) -> tuple[tuple[Move, ...], Where]:
+    """Divide by the probability between the bounds, in the form that holds in both tails."""
+    below, above = b.function.below, b.function.above
+    start, end = sp.symbols("lo hi", real=True)
+    if b.low is None:
+        where, mass = ((end, b.standard(b.high)),), below(end)
+        plain = below(b.standard(b.high))
+    elif b.high is None:
+        where, mass = ((start, b.standard(b.low)),), above(start)
+        plain = above(b.standard(b.low))
+    elif b.is_located and b.function.symmetric:
+        k = sp.Symbol("k", positive=True)
+        scale = list(b.density.symbols.values())[1]
+        where = ((start, b.standard(b.low)), (k, (b.high - b.low) / scale))
+        mass = below(start + k) - below(start)
+        plain = below(b.standard(b.high)) - below(b.standard(b.low))
+    else:
+        where = ((start, b.standard(b.low)), (end, b.standard(b.high)))
+        by_parts = isinstance(below(start), sp.exp)  # a difference of two exponentials, if one is
+        first, last, of = (end, start, below) if by_parts else (start, end, above)
+        mass = of(first) - of(last)
+        plain = mass.xreplace(dict(where))
+    return (Move(body / plain, body / mass, "only the part within", WITHIN),), (*own, *where)
+
+
+def _normal(b: Bounded, x: sp.Symbol, body: sp.Expr, own: Where) -> tuple[tuple[Move, ...], Where]:
+    """By where the mean lies: below the interval, above it, or inside."""
+    mu, sigma = b.density.symbols.values()
+    low, high = b.low, b.high
+    start, end = sp.symbols("lo hi", real=True)
+    first, last = sp.symbols("v w", nonnegative=True)
+    k = sp.Symbol("k", positive=True)
+    below = b.function.below
+    plain = body / (below((high - mu) / sigma) - below((low - mu) / sigma))
+
+    def from_bound(distance, bound):
+        return sp.exp(-distance * (bound + distance / 2)) / (sigma * bell_area(bound, k))
+
+    cases = sp.Piecewise(
+        (from_bound(first, start), mu < low),
+        (from_bound(last, -end), mu > high),
+        (body / (below(start + k) - below(start)), mu < (low + high) / 2),
+        (body / (below(k - end) - below(-end)), True),
+    )
+    where = (
+        (start, (low - mu) / sigma),
+        (end, (high - mu) / sigma),
+        (k, (high - low) / sigma),
+        (first, (x - low) / sigma),
+        (last, (high - x) / sigma),
+    )
+    return (Move(plain, cases, "only the part within, from the nearer bound", NEARER),), (
+        *own,
+        *where,
+    )
+
+
+def _half_normal(
+    b: Bounded, x: sp.Symbol, body: sp.Expr, own: Where
+) -> tuple[tuple[Move, ...], Where]:
+    """One bound, by whether the mean lies beyond it."""
+    mu, sigma = b.density.symbols.values()
+    end, far = sp.Symbol("lo", real=True), sp.Symbol("v", nonnegative=True)
+    below = b.function.below
+    bound, beyond = (b.high, mu > b.high) if b.low is None else (b.low, mu < b.low)
+    turn = -1 if b.low is None else 1
+    tail = sp.exp(-far * (end + far / 2)) / (sigma * mills(end))
+    where = ((end, turn * (bound - mu) / sigma), (far, turn * (x - bound) / sigma))
+    plain = body / below(-where[0][1])
+    cases = sp.Piecewise((tail, beyond), (body / below(-end), True))
+    move = Move(plain, cases, "only the part within, from the bound", BEYOND)
+    return (move,), (*own, *where)
