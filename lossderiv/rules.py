@@ -264,7 +264,7 @@ READING: tuple[Rule, ...] = (
         because="over a narrow interval the terms cancel: the slope is the mean of a square less "
         "the square met",
         anchor={a: 1, u: 1, t: 1, m: 1},
-        witness={a: 1.0, u: 1.0, t: 1e-5, m: 2e-5},
+        witness={a: 1.0, u: 1.0, t: 2e-6, m: 2e-5},
         spares=(a - a * m * bell_edge(u, m), a * u * (t - bell_mean(u, m))),
     ),
     Rule(
@@ -274,7 +274,7 @@ READING: tuple[Rule, ...] = (
         because="over a narrow interval the terms cancel: the slope is the mean of a square less "
         "the square met",
         anchor={a: 1, u: -1, t: 1, m: 1},
-        witness={a: 1.0, u: -1.0, t: 1e-5, m: 2e-5},
+        witness={a: 1.0, u: -1.0, t: 2e-6, m: 2e-5},
         spares=(a - a * m * bell_edge(-u, m), a * u * (t - bell_mean(-u, m))),
     ),
     Rule(
