@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from lossderiv_book import atlas
-from lossderiv_book.atlas import curves, drawing, mentions, pages, settings, words
+from lossderiv_book.atlas import curves, drawing, explorer, mentions, pages, settings, words
 
 import lossderiv as ld
 from lossderiv.catalogue import FAMILIES
@@ -43,6 +43,14 @@ def test_settings_are_three_and_inside_the_domains(family):
         for name, value in setting.items():
             domain = density.parameters[name]
             assert domain.shape != "scalar" or isinstance(value, tuple) or domain.contains(value)
+
+
+@by_family
+def test_the_explorer_can_write_the_formulas(family):
+    """What a page computes must have a JavaScript form, whatever the family's code comes to be."""
+    if explorer.explorable([family_of(family)]):
+        written = explorer.formulas(family_of(family).derivation)
+        assert set(explorer.OWN) <= set(written)
 
 
 @by_family

@@ -1,14 +1,17 @@
 """The Atlas of losses: a page for each family of the catalogue, written before Sphinx reads.
 
-============ ==================================================================
-``words``    titles, symbols, numbers, groups
-``settings`` in which three settings a family is drawn
-``curves``   densities, losses and slopes as numbers
-``drawing``  the two pictures, with caption and alternative text
-``planes``   densities of vectors, over a plane or a triangle
-``mentions`` chapters and exercises that use a family
-``pages``    the Markdown of a page and of the index
-============ ==================================================================
+============== ================================================================
+``words``      titles, symbols, numbers, groups
+``settings``   in which three settings a family is drawn
+``curves``     densities, losses and slopes as numbers
+``drawing``    the two pictures, with caption and alternative text
+``planes``     densities of vectors, over a plane or a triangle
+``mentions``   chapters and exercises that use a family
+``pages``      the Markdown of a page and of the index
+``poster``     all families in one picture
+``explorer``   the page on which every loss can be moved: densities, losses, slopes
+``javascript`` generated Python -> the JavaScript of that page
+============== ================================================================
 
 Pages lie in ``book/atlas/families``, which is not under version control; the table of contents
 takes whatever is there. They are written again when the package, the chapters or this folder have
@@ -34,7 +37,8 @@ STAMP = ".made-of"
 def made_of(root: Path, key: str) -> str:
     """A digest of all that the pages depend on; ``key`` stands for the package and libraries."""
     digest = hashlib.sha256(key.encode())
-    for path in (root / "_toc.yml", *sorted(Path(__file__).parent.glob("*.py"))):
+    own = (p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".js", ".html"))
+    for path in (root / "_toc.yml", *sorted(own)):
         digest.update(path.read_bytes())
     for path in sorted((root / "book").glob("part*/*.md")):
         digest.update(path.read_bytes())
@@ -45,14 +49,18 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
     """Write every family's page, its pictures and the tables of the index; return the folder."""
     from lossderiv.catalogue import FAMILIES
 
-    from . import accuracy, drawing, mentions, pages
+    from . import accuracy, drawing, explorer, mentions, pages, poster
 
     folder = root / FOLDER
     found = mentions.chapters(root)
     families = tuple(pages.Family(density) for density in FAMILIES.values())
+    whole = poster.draw(families)
     files = {
+        "poster.txt": pages.figure("families/pictures/all.svg", whole),
+        "pictures/all.svg": whole.svg,
         "index.txt": pages.index(families),
         "accuracy.txt": accuracy.totals(family.certificate for family in families),
+        "explorer.html": explorer.page(families),
     }
     for family in families:
         tell(family.name)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 
 import lossderiv as ld
 from lossderiv.autograd import inverse_links
+from lossderiv.catalogue import FAMILIES
 from lossderiv.errors import LossDerivError
 from lossderiv.symbolic.records import Density, Derivation, Domain, Link
 
@@ -89,8 +90,13 @@ def raw_output(link: Link, value: object) -> Tensor:
 
 
 def settings(density: Density, given: Mapping[str, object]) -> tuple[Setting, ...]:
-    """The three settings in which a family is drawn."""
-    found = []
+    """The three settings in which a family is drawn; made once."""
+    return _settings(density.name, tuple(given.items()))
+
+
+@cache
+def _settings(name: str, pairs: tuple[tuple[str, object], ...]) -> tuple[Setting, ...]:
+    density, given, found = FAMILIES[name], dict(pairs), []
     for theta in looks(density, given):
         fixed = {n: theta[n] for n in given}
         options = {"reduction": "none", "validate": False, **fixed}

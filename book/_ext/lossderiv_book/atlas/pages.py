@@ -16,6 +16,7 @@ from lossderiv.symbolic.render import tex
 
 from .curves import AtlasError
 from .drawing import Picture
+from .explorer import explorable
 from .mentions import Chapter, exercises, using
 from .words import GROUPS, assignments, graded, group, symbol, tex_name, title, with_symbols
 
@@ -176,8 +177,17 @@ def plates(family: Family, pictures: tuple[Picture, Picture]) -> str:
     return "\n\n".join(["::::{grid} 1 1 2 2\n:gutter: 3", *items, "::::"])
 
 
+def figure(path: str, picture: Picture) -> str:
+    """A picture with its caption and its alternative text."""
+    return f"```{{figure}} {path}\n:alt: {picture.alt}\n:width: 100%\n\n{picture.caption}\n```\n"
+
+
 def use(family: Family) -> str:
-    return f"## Use it\n\n```python\n{example(family)}\n```"
+    parts = ["## Use it", f"```python\n{example(family)}\n```"]
+    if explorable([family]):
+        link = f'<a href="../explorer.html#{family.name}">the loss explorer</a>'
+        parts.append(f"To move its outputs and its target by hand, open it in {link}.")
+    return "\n\n".join(parts)
 
 
 def example(family: Family) -> str:
