@@ -1,10 +1,13 @@
 """A derivation's table is marked, so that it can be set as a list of steps.
 
 Three columns do not fit a page whose formulas are long: the reasons would be squeezed to a word a
-line. With the class, the style sheet puts each reason below its formula.
+line. With the class, the style sheet puts each reason below its formula, and ``stepper.js``, which
+is loaded on pages with a derivation alone, shows one step after the other.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -23,5 +26,14 @@ def mark(app: Sphinx, doctree: nodes.document) -> None:
             table["classes"].append("derivation")
 
 
+def add_stepper(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    tables = doctree.findall(nodes.table) if doctree else ()
+    if any("derivation" in table["classes"] for table in tables):
+        app.add_js_file("stepper.js")
+
+
 def setup(app: Sphinx) -> None:
     app.connect("doctree-read", mark)
+    app.connect("html-page-context", add_stepper)
