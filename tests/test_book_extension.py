@@ -252,6 +252,16 @@ def test_glued_values_are_found_in_outputs():
     assert downloads.glued_values(nbformat.v4.new_notebook(cells=[cell])) == {"gain": "3.5"}
 
 
+def test_a_downloaded_notebook_needs_nothing_of_the_book(capsys):
+    code = "import os\nfrom myst_nb import glue\n\nglue('gain', 3, display=False)\nglue('loss', 4)"
+    cells = [nbformat.v4.new_code_cell(code)]
+    names = downloads.PageNames(None, "page", {})
+    (cell,) = downloads.plain_notebook(nbformat.v4.new_notebook(cells=cells), names).cells
+    assert "myst_nb" not in cell.source
+    exec(compile(cell.source, "cell", "exec"), {})
+    assert capsys.readouterr().out == "4\n"
+
+
 def test_the_install_cell_does_nothing_when_the_package_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = run_cell(downloads.INSTALL.format(source="lossderiv-0.zip"))

@@ -5,8 +5,8 @@
 - ``<page>.to-run.ipynb``: no outputs, and a first cell that installs the package when missing.
 - ``_static/lossderiv-<version>.zip``: what that first cell installs.
 
-Both are plain Jupyter notebooks: ``plain_markdown`` takes out the MyST syntax and the images of
-the text travel along as attachments.
+Both are plain Jupyter notebooks: ``plain_markdown`` takes out the MyST syntax, the images of the
+text travel along as attachments, and nothing of what makes the book has to be installed.
 """
 
 from __future__ import annotations
@@ -54,6 +54,17 @@ if importlib.util.find_spec("lossderiv") is None:
         )
     %pip install --quiet {{source}}
 """
+
+
+GLUE_IMPORT = "from myst_nb import glue\n"
+GLUE = '''\
+def glue(name, value, display=True):
+    """On the book's page this puts a number into the text. Here it can only show it."""
+    if display:
+        print(value)
+
+
+'''
 
 
 @dataclass
@@ -159,6 +170,8 @@ def plain_notebook(notebook: NotebookNode, names: PageNames) -> NotebookNode:
         if key in ("kernelspec", "language_info")
     }
     for cell in out.cells:
+        if GLUE_IMPORT in cell.source:
+            cell.source = GLUE + cell.source.replace(GLUE_IMPORT, "")
         if cell.cell_type == "markdown":
             names.attachments.clear()
             cell.source = plain(cell.source, names)
