@@ -9,6 +9,7 @@
 ``atlas``                 a page for each family of the catalogue
 ``exercises``             no two places of a page share an id
 ``derivations``           a derivation's table is marked as one
+``hovercards``            a term's meaning opens over its links
 ``sidebar``               the toggles of the menu have names
 ``docstrings``            examples in docstrings get a heading
 ``downloads``             each chapter as a notebook, with and without outputs
@@ -28,6 +29,7 @@ from . import (
     docstrings,
     downloads,
     exercises,
+    hovercards,
     mathjax,
     references,
     sidebar,
@@ -43,6 +45,7 @@ PARTS = (
     exercises,
     times,
     derivations,
+    hovercards,
     sidebar,
     docstrings,
     downloads,
