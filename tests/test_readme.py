@@ -34,7 +34,7 @@ def test_a_wrong_output_is_noticed(capsys):
     assert failures("```python\n>>> 1 + 1\n3\n```") == 1
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "LICENSE"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff"])
 def test_files_of_the_front_are_there(name):
     assert (ROOT / name).read_text(encoding="utf-8").strip()
 
@@ -71,3 +71,25 @@ def test_changelog_names_every_family():
     plain = re.sub(r"[\s-]+", "_", text)
     spoken = {"gumbel_min": "minima"}
     assert [n for n in ld.families() if spoken.get(n, n) not in plain] == []
+
+
+def test_badges_and_citation_say_what_is_true():
+    """Python, licences and version as pyproject.toml, LICENSE and the package have them."""
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    texts = {
+        name: re.findall(r"<text[^>]*>([^<]+)</text>", badge.read_text(encoding="utf-8"))[1]
+        for name in ("python", "code", "text")
+        for badge in [ROOT / "book" / "_static" / f"badge-{name}.svg"]
+    }
+    (needed,) = re.findall(r'requires-python = ">=([\d.]+)"', settings)
+    assert texts["python"] == f"{needed}+"
+    assert licence.startswith(texts["code"])
+    assert f'license = "{texts["code"]}"' in settings
+    assert f"({texts['text']})" in licence
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"version: {ld.__version__}\n" in citation
+    assert f"license: {texts['code']}\n" in citation
+    assert f"version = {{{ld.__version__}}}" in readme
+    assert re.search(r'title: "(.*)"', citation)[1] in readme
