@@ -5,6 +5,7 @@ import os
 import sys
 
 import matplotlib
+import matplotlib.style
 import pytest
 import torch
 from matplotlib.axes import Axes
@@ -340,10 +341,29 @@ def test_plots_return_axes_and_leave_settings_alone(tiny, monkeypatch):
     ]
     assert all(isinstance(ax, Axes) for ax in drawn)
     assert dict(matplotlib.rcParams) == before
-    assert all(ax.figure._repr_png_().startswith(b"\x89PNG") for ax in drawn)
+    for ax in drawn[:2]:
+        assert ax.figure._repr_png_().startswith(b"\x89PNG")
+        assert ax.figure._repr_svg_() is None
+    for ax in drawn[2:]:
+        assert ax.figure._repr_svg_() == ax.figure._repr_svg_()
+        assert "</svg>" in ax.figure._repr_svg_()
+        assert ax.figure._repr_png_() is None
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+def test_many_dots_are_pixels():
+    many = ae.plots.codes(torch.randn(ae.plots.DOTS + 1, 2)).figure
+    assert many._repr_svg_() is None
+    assert many._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_style_is_a_file_that_matplotlib_finds_by_name():
+    with matplotlib.rc_context():
+        matplotlib.style.use("lossderiv.autoencoder.book")
+        ours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert tuple(ours) == ae.plots.COLOURS
 
 
 def test_plots_draw_on_given_axes(tiny):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from importlib import resources
 
 import matplotlib
 import numpy as np
@@ -19,38 +20,18 @@ from torch import Tensor
 
 from lossderiv.autoencoder.fit import History
 
-# Okabe and Ito's eight colours, which readers with any colour vision tell apart, black last.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-
 # Between images, so that the white edge of each can be seen.
 PAPER = "#e4eaf1"
 
-# White behind everything, so that figures stay readable on a dark page; 7 inches of width are
-# about 690 pixels in the book, where 9 points are 12 pixels high.
-STYLE = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#444444",
-    "axes.grid": True,
-    "axes.labelsize": 9.5,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "figure.facecolor": "white",
-    "font.size": 9.5,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.7,
-    "image.cmap": "gray_r",
-    "image.interpolation": "nearest",
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "savefig.dpi": 180,
-    "savefig.facecolor": "white",
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-}
+STYLE = matplotlib.rc_params_from_file(
+    str(resources.files("lossderiv.autoencoder").joinpath("book.mplstyle")),
+    use_default_template=False,
+)
+
+COLOURS = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
+
+DOTS = 1500
+"""A picture with more dots than that is smaller as pixels."""
 
 
 def style():
@@ -59,13 +40,29 @@ def style():
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself, as a PNG of the book's resolution."""
+    """A figure that a notebook shows by itself: lines as SVG, images and many dots as PNG."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         FigureCanvasAgg(self)
 
-    def _repr_png_(self) -> bytes:
+    @property
+    def is_lines(self) -> bool:
+        """Whether the picture has no images, and few dots."""
+        dots = sum(len(c.get_offsets()) for ax in self.axes for c in ax.collections)
+        return dots <= DOTS and not any(ax.images for ax in self.axes)
+
+    def _repr_svg_(self) -> str | None:
+        if not self.is_lines:
+            return None
+        buffer = io.StringIO()
+        with style(), matplotlib.rc_context({"svg.hashsalt": "lossderiv"}):
+            self.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        if self.is_lines:
+            return None
         buffer = io.BytesIO()
         with style():
             self.savefig(buffer, format="png")

@@ -19,6 +19,9 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+READ = (".py", ".json", ".html", ".mplstyle")
+"""What the package's files end in."""
+
 KEPT = 4
 """Folders kept, newest first: switching a data set to and fro stays cheap."""
 
@@ -33,7 +36,7 @@ def versions(requirements: Iterable[str]) -> list[str]:
 def cache_key(package: Path, installed: Iterable[str], environ: Mapping[str, str]) -> str:
     """A digest of the package's files, the installed versions and the book's switches."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".json")):
+    for path in sorted(p for p in package.rglob("*") if p.suffix in READ):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())
     for line in installed:

@@ -37,7 +37,7 @@ LOGGER = logging.getLogger(__name__)
 
 ARCHIVE = f"lossderiv-{metadata.version('lossderiv')}.zip"
 
-PACKAGED = (".py", ".typed", ".json", ".html")
+PACKAGED = (".py", ".typed", ".json", ".html", ".mplstyle")
 """What the package's files end in."""
 
 INSTALL = """\

@@ -55,7 +55,9 @@ def draw(families: Iterable[Family]) -> Picture:
 def _rounded(text: str) -> str:
     """Paths to a tenth of a point, which is what an eye can see: half of the file."""
     digits = re.compile(r"(\.\d)\d+")
-    return re.sub(r' d="[^"]*"', lambda path: digits.sub(r"\1", path[0]), text)
+    return re.sub(
+        r' d="[^"]*"', lambda path: " ".join(digits.sub(r"\1", path[0]).split(" \n")), text
+    )
 
 
 def _panel(ax, found: tuple[Setting, ...]) -> None:
