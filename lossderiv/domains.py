@@ -169,7 +169,13 @@ def Given(domain: Domain) -> Domain:
 
 
 def Integer(low: int, high: float = math.inf) -> Domain:
-    """The integers from ``low`` to ``high``; a parameter in it is given, never learned."""
+    """The integers from ``low`` to ``high``; a parameter in it is given, never learned.
+
+    Raises :class:`~lossderiv.errors.ParameterError` for limits in the wrong order.
+
+    >>> Integer(1, 6).contains(6), Integer(1, 6).contains(2.5)
+    (True, False)
+    """
     if not low <= high:
         raise ParameterError(f"Integer({low}, {high}) is empty: give the lower end first.")
     middle = [low + k for k in (2, 0, 5, 1) if low + k <= high]
@@ -185,7 +191,13 @@ def Integer(low: int, high: float = math.inf) -> Domain:
 
 
 def Interval(low: float, high: float) -> Domain:
-    """The real numbers from ``low`` to ``high``, ends included."""
+    """The real numbers from ``low`` to ``high``, ends included.
+
+    Raises :class:`~lossderiv.errors.ParameterError` for limits that are no interval.
+
+    >>> Interval(-1, 1).contains(-1), Interval(-1, 1).describe()
+    (True, 'Interval(-1, 1): real -1 <= x <= 1')
+    """
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
         raise ParameterError(
             f"Interval({low}, {high}) is not an interval: give finite ends, the lower one first. "

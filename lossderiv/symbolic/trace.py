@@ -24,6 +24,15 @@ def let(name: str, expr: sp.Expr, **assumptions: bool) -> sp.Symbol:
     of a vector names the entry: ``z = let("z", x[k] - mu[k])`` stands for a vector.
     ``assumptions`` say what SymPy cannot see: ``let("y", n - x, integer=True, nonnegative=True)``
     for a count x of at most n.
+
+    >>> import lossderiv as ld
+    >>> from sympy import exp, pi, sqrt
+    >>> @ld.density
+    ... def unit_normal(x: ld.Real, mu: ld.Real):
+    ...     z = ld.let("z", x - mu)
+    ...     return exp(-(z**2) / 2) / sqrt(2 * pi)
+    >>> ld.derive(unit_normal).open_loss
+    z**2/2
     """
     names = _names.get()
     if names is None:
