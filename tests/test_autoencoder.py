@@ -13,18 +13,10 @@ from torch import nn
 
 from lossderiv import autoencoder as ae
 from lossderiv.autoencoder import progress
-from lossderiv.autoencoder.fit import batches
+from lossderiv.autoencoder.fit import batches, healthy
 from lossderiv.errors import LossDerivError
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +258,17 @@ def test_loss_alone_not_finite(tiny):
     loss = BreaksAt(2, lambda outputs, x: outputs.sum() * 0 + math.inf)
     with pytest.raises(ae.NonFiniteLoss, match=r"loss is inf at step 2.*only the loss itself"):
         ae.train(model, tiny, loss, epochs=3, batch=5, label=None)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "fine"),
+    [([1, -2], True), ([3e38, 3e38], True), ([math.inf, -math.inf], False), ([math.nan], False)],
+)
+def test_slopes_whose_sum_overflows_are_still_finite(slopes, fine):
+    weight = torch.zeros(len(slopes), requires_grad=True)
+    weight.grad = torch.tensor(slopes, dtype=torch.float32)
+    frozen = torch.zeros(2)
+    assert healthy(torch.tensor(0.5), [frozen, weight]) == fine
 
 
 def test_nan_validation_image(tiny):

@@ -16,14 +16,6 @@ ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "book" / "part1").glob("*.md"))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def cells(chapter):
     return read_myst_markdown_notebook(chapter.read_text()).cells
 

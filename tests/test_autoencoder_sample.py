@@ -13,14 +13,6 @@ COUNT = 20_000
 ALL = tuple(sample.SAMPLERS)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def normal(count, latent, seed=0):
     return torch.randn(count, latent, generator=torch.Generator().manual_seed(seed))
 
@@ -79,6 +71,15 @@ def test_mixture_size_is_the_likeliest_on_validation_codes(clusters):
     cloud = normal(400, 8)
     one = sample.mixture(cloud[:100], cloud[100:], sizes=(1, 10), restarts=1)
     assert len(one.weights) == 1
+
+
+def test_without_sizes_a_component_has_at_least_fifty_codes():
+    # Ten clusters: 10 components fit, and with 499 codes there may be no more than 9.
+    centres = 100 * normal(10, 2)
+    codes = centres.repeat(100, 1) + normal(1000, 2)
+    assert len(sample.mixture(codes[:500], codes[500:], restarts=1).weights) == 10
+    assert len(sample.mixture(codes[:499], codes[500:], restarts=1).weights) == 9
+    assert len(sample.mixture(codes[:3], codes[500:], restarts=1).weights) == 1
 
 
 def test_averaging_restarts_makes_validation_codes_more_probable():

@@ -12,14 +12,6 @@ from lossderiv.autoencoder import score
 from lossderiv.errors import LossDerivError
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def normal(count, size, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, size, generator=generator, dtype=torch.float64)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -218,7 +219,7 @@ def mixture(
     codes: Tensor,
     validation: Tensor,
     seed: int = 0,
-    sizes: tuple[int, ...] = (10, 20, 40),
+    sizes: Sequence[int] = (),
     restarts: int = 5,
 ) -> Mixture:
     """The Gaussian mixture under which the validation codes are most probable.
@@ -226,7 +227,8 @@ def mixture(
     For each of the `sizes`, expectation maximisation (scikit-learn, float64) is started `restarts`
     times and the resulting densities are averaged: each start finds other clusters, and their mean
     is smoother than any of them. A hundredth of the codes' mean variance is added to every
-    component's, so that none can shrink to a point. At most 10,000 codes are used.
+    component's, so that none can shrink to a point. At most 10,000 codes are used. Without
+    `sizes`, those of 10, 20 and 40 are tried that leave at least 50 codes to a component.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -234,8 +236,9 @@ def mixture(
     chosen = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))[:10_000]
     some = z[chosen.sort().values]
     floor = 1e-2 * z.var(0).mean().item()
+    most = max(1, len(some) // 50)
     found = []
-    for size in (s for s in sizes if s <= len(some)):
+    for size in sizes or [s for s in (10, 20, 40) if s <= most] or [most]:
         parts = []
         for restart in range(restarts):
             state = restarts * seed + restart
