@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,19 +70,51 @@ class StopsAt(nn.Module):
 # --- interruption ----------------------------------------------------------------------------
 
 
-def test_resumes_to_the_same_result(data, tmp_path):
-    """Interrupted in the second batch of epoch 4: the same curves and weights, to the last bit."""
+def same_as_whole(data, checkpoint):
+    """What a run resumed from `checkpoint` gives is what one without interruption gives."""
     whole = model(data)
     expected = ae.train(whole, data, nn.MSELoss(), **SMALL)
-    with pytest.raises(Interrupted):
-        ae.train(model(data), data, StopsAt(14), **SMALL, checkpoint=tmp_path / "a.pt")
     torch.manual_seed(99)
     resumed = model(data)
-    history = ae.train(resumed, data, nn.MSELoss(), **SMALL, checkpoint=tmp_path / "a.pt")
+    history = ae.train(resumed, data, nn.MSELoss(), **SMALL, checkpoint=checkpoint)
     assert history.train == expected.train
     assert history.val == expected.val
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_resumes_to_the_same_result(data, tmp_path):
+    """Interrupted in the second batch of epoch 4: the same curves and weights, to the last bit."""
+    with pytest.raises(Interrupted):
+        ae.train(model(data), data, StopsAt(14), **SMALL, checkpoint=tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["epoch"] == 3
+    same_as_whole(data, tmp_path / "a.pt")
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+from test_autoencoder_runs import SMALL, StopsAt, ae, line_images, model
+
+class Killed(StopsAt):
+    def forward(self, outputs, x):
+        if self.left == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(outputs, x)
+
+data = line_images()
+ae.train(model(data), data, Killed(14), **SMALL, checkpoint={path!r})
+"""
+
+
+def test_killed_run_resumes_to_the_same_result(data, tmp_path):
+    """As above, but the process is killed and can tidy up nothing."""
+    path = tmp_path / "a.pt"
+    script = KILLED.format(here=str(Path(__file__).parent), path=str(path))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert torch.load(path, weights_only=True)["epoch"] == 3
+    same_as_whole(data, path)
 
 
 def test_finished_run_is_read_not_repeated(data, tmp_path):
