@@ -117,6 +117,23 @@ def test_killed_run_resumes_to_the_same_result(data, tmp_path):
     same_as_whole(data, path)
 
 
+def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(data, tmp_path):
+    """The loss breaks in epoch 4; the file still holds epoch 3, and a mended run goes on there."""
+
+    class Breaks(StopsAt):
+        def forward(self, outputs, x):
+            try:
+                return super().forward(outputs, x)
+            except Interrupted:
+                return outputs.sum() * math.inf
+
+    path = tmp_path / "a.pt"
+    with pytest.raises(ae.NonFiniteLoss, match=r"at step 14 \(epoch 4, batch 2 of 4"):
+        ae.train(model(data), data, Breaks(14), **SMALL, checkpoint=path)
+    assert torch.load(path, weights_only=True)["epoch"] == 3
+    same_as_whole(data, path)
+
+
 def test_finished_run_is_read_not_repeated(data, tmp_path):
     first = ae.train(model(data), data, nn.MSELoss(), **SMALL, checkpoint=tmp_path / "a.pt")
     again = model(data)
