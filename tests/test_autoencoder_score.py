@@ -205,6 +205,16 @@ def test_real_images_score_best(digits, judge):
     assert max(one_digit.recall, one_digit.coverage) < 0.2
 
 
+def test_a_judge_says_what_the_functions_say(digits, judge):
+    images = 0.7 * digits.train[:200] + 0.3 * digits.train[200:400]
+    real = judge.features(judge.reference(3))
+    drawn = judge.features(images)
+    scores = judge.score(images, 3)
+    for measure in (score.frechet, *NEIGHBOURHOODS):
+        assert getattr(scores, measure.__name__) == measure(real, drawn)
+    assert len({measure(real, drawn) for measure in NEIGHBOURHOODS}) == 4
+
+
 def test_real_and_reference_are_random_subsets(digits, judge):
     assert not torch.equal(judge.real(0), judge.real(1))
     rows = {tuple(image.flatten().tolist()) for image in judge.real(0)}

@@ -160,12 +160,13 @@ class Judge:
             )
         reference = self.reference(seed)
         real, drawn = self.features(reference), self.features(images)
+        near, back = balls(real, drawn), balls(drawn, real)
         return Scores(
             frechet(real, drawn),
-            precision(real, drawn),
-            recall(real, drawn),
-            density(real, drawn),
-            coverage(real, drawn),
+            _hit(near),
+            _hit(back),
+            _crowd(near),
+            _hit(near.T),
             sharpness(reference, images),
             copying(self.data.train, reference, images),
         )
@@ -244,7 +245,7 @@ def precision(real: Tensor, drawn: Tensor, k: int = 5) -> float:
 
     Kynkäänniemi et al. 2019. One outlier among the real points has a large ball and forgives much.
     """
-    return (distances(real, drawn) <= radii(real, k)[:, None]).any(0).double().mean().item()
+    return _hit(balls(real, drawn, k))
 
 
 def recall(real: Tensor, drawn: Tensor, k: int = 5) -> float:
@@ -252,7 +253,7 @@ def recall(real: Tensor, drawn: Tensor, k: int = 5) -> float:
 
     Kynkäänniemi et al. 2019. Points drawn far apart have large balls and cover much.
     """
-    return precision(drawn, real, k)
+    return _hit(balls(drawn, real, k))
 
 
 def density(real: Tensor, drawn: Tensor, k: int = 5) -> float:
@@ -260,8 +261,7 @@ def density(real: Tensor, drawn: Tensor, k: int = 5) -> float:
 
     Naeem et al. 2020. About 1 for real points; more, if the drawn ones crowd where real ones do.
     """
-    inside = distances(real, drawn) <= radii(real, k)[:, None]
-    return (inside.double().sum(0).mean() / k).item()
+    return _crowd(balls(real, drawn, k), k)
 
 
 def coverage(real: Tensor, drawn: Tensor, k: int = 5) -> float:
@@ -269,7 +269,20 @@ def coverage(real: Tensor, drawn: Tensor, k: int = 5) -> float:
 
     Naeem et al. 2020. For real points in both sets it tends to 1 - 2^-k as the sets grow.
     """
-    return (distances(real, drawn) <= radii(real, k)[:, None]).any(1).double().mean().item()
+    return _hit(balls(real, drawn, k).T)
+
+
+def balls(centres: Tensor, points: Tensor, k: int = 5) -> Tensor:
+    """Whether each centre's ball, which reaches to its k-th neighbour (rows), holds each point."""
+    return distances(centres, points) <= radii(centres, k)[:, None]
+
+
+def _hit(inside: Tensor) -> float:
+    return inside.any(0).double().mean().item()
+
+
+def _crowd(inside: Tensor, k: int = 5) -> float:
+    return (inside.double().sum(0).mean() / k).item()
 
 
 def sharpness(real: Tensor, drawn: Tensor) -> float:
