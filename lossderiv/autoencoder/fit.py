@@ -129,7 +129,7 @@ def train(
                 value = loss(split(loss, parallel(images)), images)
                 optimiser.zero_grad()
                 fabric.backward(value)
-                value = fabric.all_reduce(value.detach())
+                value = fabric.all_reduce(value.detach()) if ranks > 1 else value.detach()
                 if not healthy(value, weights):
                     cause = blame(model)
                     model.load_state_dict(best_weights)
@@ -193,8 +193,11 @@ def randomness(seed: int, epoch: int, rank: int, device: torch.device) -> Iterat
     So a run that was interrupted goes on as it would have, and the caller's random state is left
     as it was.
     """
+    on_cpu = device.type == "cpu"
+    # On a CPU, spare the other devices' generators, whose seeding waits in a list that grows.
+    set_seed = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(1_000_003 * seed + 1009 * epoch + rank)
+        set_seed(1_000_003 * seed + 1009 * epoch + rank)
         yield
 
 

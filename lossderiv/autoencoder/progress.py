@@ -12,7 +12,7 @@ import time
 class Progress:
     """Shows `label, bar, note`; call it with the share done (0 to 1) and a note."""
 
-    def __init__(self, label: str, every: float = 0.1):
+    def __init__(self, label: str, every: float = 0.25):
         self.label = label
         self.every = every
         self.started = time.perf_counter()
@@ -20,7 +20,7 @@ class Progress:
         self.write = _writer()
 
     def __call__(self, done: float, note: str = "") -> None:
-        """Redraw, at most ten times a second, and always at the end."""
+        """Redraw, at most four times a second, and always at the end."""
         now = time.perf_counter()
         if done < 1 and now - self.shown < self.every:
             return
