@@ -86,6 +86,9 @@ def of_levels(count: int) -> Row:
 
 COMPOSED: tuple[Row, ...] = (
     discretised("logistic", "s", sigmoid),
+    discretised("normal", "sigma", textbook.below_normal),
+    discretised("laplace", "b", textbook.below_laplace),
+    discretised("cauchy", "gamma", textbook.below_cauchy),
     of_normals(3),
     of_logistics(3),
     of_levels(3),

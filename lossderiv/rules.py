@@ -114,7 +114,9 @@ from lossderiv.special_tails import (
     cauchy_cdf,
     laplace_cdf,
     log_cauchy_cdf,
+    log_cauchy_mass,
     log_laplace_cdf,
+    log_laplace_mass,
 )
 from lossderiv.special_vectors import Complements, LogBeta, StirlingErrors, Surprisals
 from lossderiv.symbolic.records import Rejected, Rule
@@ -247,6 +249,24 @@ READING: tuple[Rule, ...] = (
         anchor={u: 0, m: 1},
         witness={u: 8.0, m: 1.0},
         spares=(log(normal_cdf(u + m) + normal_cdf(u)), log(normal_cdf(u) - m)),
+    ),
+    Rule(
+        "log of a difference of Laplace distribution functions",
+        find=log(laplace_cdf(u + m) - laplace_cdf(u)),
+        give=log_laplace_mass(u, m),
+        because="where both round to 1, or to 0, their difference rounds to nothing",
+        anchor={u: 1, m: 1},
+        witness={u: 30.0, m: 1.0},
+        spares=(log(laplace_cdf(u + m) + laplace_cdf(u)), log(laplace_cdf(u) - m)),
+    ),
+    Rule(
+        "log of a difference of Cauchy distribution functions",
+        find=log(cauchy_cdf(u + m) - cauchy_cdf(u)),
+        give=log_cauchy_mass(u, m),
+        because="where both round to 1, or to 0, their difference rounds to nothing",
+        anchor={u: 0, m: 1},
+        witness={u: 1e6, m: 1.0},
+        spares=(log(cauchy_cdf(u + m) + cauchy_cdf(u)), log(cauchy_cdf(u) - m)),
     ),
     Rule(
         "log of the area under a bell",

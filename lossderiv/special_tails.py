@@ -18,7 +18,8 @@ def _row(name: str, **members) -> type[Special]:
 
 
 def _laplace(u: sp.Expr) -> sp.Expr:
-    return sp.Piecewise((sp.exp(u) / 2, u < 0), (1 - sp.exp(-u) / 2, True))
+    """One side's part and the other's, of which one is always 0 or 1/2."""
+    return (sp.exp(sp.Min(u, 0)) - sp.exp(-sp.Max(u, 0)) + 1) / 2
 
 
 def _cauchy(u: sp.Expr) -> sp.Expr:
@@ -112,6 +113,141 @@ def cauchy_cdf_pull(u):
 """,
 )
 
+# An interval from u on, k wide (perhaps without end), mirrored so that its middle is not negative.
+MIRROR = """
+    left = u + 0.5 * k < 0.0
+    u = torch.where(left, -u - k, u)
+""".strip("\n")
+LAPLACE = f"""
+{MIRROR}
+    inside = u < 0.0
+    a, b = torch.where(inside, -u, 1.0), torch.where(inside, u + k, 1.0)
+    outside = 0.5 * (torch.exp(-a) + torch.exp(-b))
+    whole = -0.5 * (torch.expm1(-a) + torch.expm1(-b))
+""".strip("\n")
+
+log_laplace_mass = _row(
+    "log_laplace_mass",
+    meaning=lambda u, k: sp.log(_laplace(u + k) - _laplace(u)),
+    slopes=(lambda u, k: laplace_mass_pull(u, k), lambda u, k: laplace_mass_edge(u, k)),
+    spelling=f"""
+def log_laplace_mass(u, k):
+    # log(F(u + k) - F(u)) for Laplace's F: a tail on one side, all but two tails in the middle
+{LAPLACE}
+    high = outside < 0.5
+    most = torch.log1p(-torch.where(high, outside, 0.0))
+    both = torch.where(high, most, torch.log(whole))
+    return torch.where(inside, both, log1mexp(k) - u - 0.6931471805599453)
+""",
+)
+
+laplace_mass_pull = _row(
+    "laplace_mass_pull",
+    meaning=lambda u, k: (
+        (sp.exp(-sp.Abs(u + k)) - sp.exp(-sp.Abs(u))) / (2 * (_laplace(u + k) - _laplace(u)))
+    ),
+    slopes=(None, None),
+    spelling=f"""
+def laplace_mass_pull(u, k):
+    # (f(u + k) - f(u)) over the probability between: -1 in the right tail, 1 in the left one
+{LAPLACE}
+    both = 0.5 * torch.exp(-a) * torch.expm1(-torch.where(inside, 2.0 * u + k, 0.0)) / whole
+    pull = torch.where(inside, both, -1.0)
+    return torch.where(left, -pull, pull)
+""",
+)
+
+laplace_mass_edge = _row(
+    "laplace_mass_edge",
+    meaning=lambda u, k: sp.exp(-sp.Abs(u + k)) / (2 * (_laplace(u + k) - _laplace(u))),
+    slopes=(None, None),
+    positive=True,
+    spelling=f"""
+def laplace_mass_edge(u, k):
+    # f(u + k) over the probability between; the other end's where the interval is mirrored
+{LAPLACE}
+    both = 0.5 * torch.exp(-torch.where(left, a, b)) / whole
+    tail = torch.where(left, 1.0 + inverse_expm1(k), inverse_expm1(k))
+    return torch.where(inside, both, tail)
+""",
+)
+
+# The angles of both ends by sines and cosines, and that between them: sin(t)/t and t itself.
+CAUCHY = f"""
+{MIRROR}
+    endless = k == torch.inf
+    width = torch.where(endless, 1.0, k)
+    v = u + width
+    far_u, far_v = torch.abs(u) > 1.0, v > 1.0
+    p = torch.where(far_u, 1.0 / torch.where(far_u, u, 1.0), u)
+    q = torch.where(far_v, 1.0 / torch.where(far_v, v, 1.0), v)
+    one, two = 1.0 / torch.sqrt(1.0 + p * p), 1.0 / torch.sqrt(1.0 + q * q)
+    cos_u = torch.where(far_u, torch.abs(p) * one, one)
+    sin_u = torch.where(far_u, torch.sign(p) * one, p * one)
+    cos_v = torch.where(endless, 0.0, torch.where(far_v, q * two, two))
+    sin_v = torch.where(endless, 1.0, torch.where(far_v, two, q * two))
+    sin = torch.where(endless, cos_u, width * cos_u * cos_v)
+    cos = cos_u * cos_v + sin_u * sin_v
+    steep = torch.abs(cos) < 0.5
+    lean = torch.where(steep, cos / torch.where(steep, sin, 1.0), 0.0)
+    small = torch.atan(sin / torch.where(steep, 1.0, torch.abs(cos)))
+    angle = torch.where(cos < 0.0, 3.141592653589793 - small, small)
+    angle = torch.where(steep, 1.5707963267948966 - torch.atan(lean), angle)
+    faint = (sin < 1e-3) & (cos > 0.0)
+    square = torch.where(faint, sin * sin, 0.0)
+    series = 1.0 - square * (0.16666666666666666 + 0.04722222222222222 * square)
+    ratio = torch.where(faint, series, sin / torch.where(faint, 1.0, angle))
+""".strip("\n")
+
+
+def _angle(u: sp.Expr, k: sp.Expr) -> sp.Expr:
+    return sp.atan(u + k) - sp.atan(u)
+
+
+log_cauchy_mass = _row(
+    "log_cauchy_mass",
+    meaning=lambda u, k: sp.log(_angle(u, k) / sp.pi),
+    slopes=(lambda u, k: cauchy_mass_pull(u, k), lambda u, k: cauchy_mass_edge(u, k)),
+    spelling=f"""
+def log_cauchy_mass(u, k):
+    # log of an angle over pi: a tiny one by the logs of its sine's factors, one near pi by its rest
+{CAUCHY}
+    length = torch.where(endless, 0.0, torch.log(width) - 0.5 * log1p_square(v))
+    tiny = length - 0.5 * log1p_square(u) - torch.log(series) - 1.1447298858494002
+    most = (cos < 0.0) & (torch.abs(cos) >= 0.5)
+    high = torch.log1p(-0.3183098861837907 * torch.where(most, small, 0.0))
+    direct = torch.log(0.3183098861837907 * torch.where(faint, 1.0, angle))
+    return torch.where(faint, tiny, torch.where(most, high, direct))
+""",
+)
+
+cauchy_mass_pull = _row(
+    "cauchy_mass_pull",
+    meaning=lambda u, k: (1 / (1 + (u + k) ** 2) - 1 / (1 + u**2)) / _angle(u, k),
+    slopes=(None, None),
+    spelling=f"""
+def cauchy_mass_pull(u, k):
+    # (f(u + k) - f(u)) over the probability between: the sine of both angles' sum, and sin(t)/t
+{CAUCHY}
+    pull = -ratio * (sin_u * cos_v + sin_v * cos_u)
+    return torch.where(left, -pull, pull)
+""",
+)
+
+cauchy_mass_edge = _row(
+    "cauchy_mass_edge",
+    meaning=lambda u, k: 1 / ((1 + (u + k) ** 2) * _angle(u, k)),
+    slopes=(None, None),
+    positive=True,
+    spelling=f"""
+def cauchy_mass_edge(u, k):
+    # f(u + k) over the probability between; the other end's where the interval is mirrored
+{CAUCHY}
+    end = torch.where(left, cos_u / torch.where(endless, 1.0, cos_v), cos_v / cos_u)
+    return ratio / width * end
+""",
+)
+
 TAILS: dict[str, type[Special]] = {
     f.__name__: f
     for f in (
@@ -121,5 +257,11 @@ TAILS: dict[str, type[Special]] = {
         cauchy_cdf,
         log_cauchy_cdf,
         cauchy_cdf_pull,
+        log_laplace_mass,
+        laplace_mass_pull,
+        laplace_mass_edge,
+        log_cauchy_mass,
+        cauchy_mass_pull,
+        cauchy_mass_edge,
     )
 }

@@ -24,7 +24,7 @@ def described(found) -> str:
 
 def counts(row) -> tuple[int, int]:
     """How many everyday and extreme cases."""
-    return (12, 48) if row.count_outputs < 5 else (6, 24) if row.count_outputs < 15 else (1, 3)
+    return (12, 48) if row.count_outputs < 5 else (6, 24) if row.count_outputs < 15 else (1, 2)
 
 
 def measured(row, dtype: str):

@@ -16,7 +16,7 @@ from lossderiv.special import larger, wall
 from lossderiv.symbolic.records import Construction, Density, Domain, Move
 
 # Families whose bins have a form that holds in both tails: symmetric, with location and scale.
-FAMILIES = {n: find_density(n) for n in ("logistic",)}
+FAMILIES = {n: find_density(n) for n in ("logistic", "normal", "laplace", "cauchy")}
 DIFFERENCE = (
     "of the distribution function at its two ends, taken by symmetry from the end that is nearer "
     "to the middle of the density; beyond the first and the last level nothing is cut off"
