@@ -9,6 +9,7 @@ where its pattern literally stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import permutations
 
 import sympy as sp
@@ -75,13 +76,14 @@ def _root_matches(pattern: sp.Expr, node: sp.Expr) -> Iterator[tuple[Bindings, l
             yield bindings, []
 
 
-def _by_shape(patterns: Iterable[sp.Expr]) -> list[sp.Expr]:
+@cache  # the patterns are those of the rules, met again at every node of every derivation
+def _by_shape(patterns: tuple[sp.Expr, ...]) -> tuple[sp.Expr, ...]:
     """Functions and numbers first: they bind the wildcards that products and bare ones reuse."""
 
     def key(p):
         return (_is_wild(p), isinstance(p, sp.Add | sp.Mul), -len(p.atoms(sp.Function)))
 
-    return sorted(patterns, key=key)
+    return tuple(sorted(patterns, key=key))
 
 
 def _match_some(patterns, terms, bindings, kind) -> Iterator[tuple[Bindings, list[sp.Expr]]]:
@@ -128,7 +130,7 @@ def _match_all(pattern: sp.Expr, node: sp.Expr, bindings: Bindings) -> Iterator[
     kind = type(pattern)
     terms = list(kind.make_args(node))
     wild = [a for a in pattern.args if _is_wild(a)]
-    solid = _by_shape(a for a in pattern.args if not _is_wild(a))
+    solid = _by_shape(tuple(a for a in pattern.args if not _is_wild(a)))
     for found, rest in _match_some(solid, terms, bindings, kind):
         free = [w for w in wild if w not in found]
         for w in wild:
