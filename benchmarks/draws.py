@@ -224,12 +224,6 @@ def count_logits(draw: Draw):
     return (r, eta), (draw.count(math.exp(min(r + eta, 14.0))),)
 
 
-def skellam(draw: Draw):
-    a, b = draw.log_scale(8.0), draw.log_scale(8.0)
-    near = draw.rng.poisson(math.exp(a)) - draw.rng.poisson(math.exp(b))
-    return (a, b), (float(near),)
-
-
 def angle(draw: Draw):
     mu = draw.between(-math.pi, math.pi)
     kappa = draw.log_scale()

@@ -473,14 +473,6 @@ ROWS: tuple[Row, ...] = (
         gradient_bound=64.0,
     ),
     Row(
-        "skellam",
-        (log_of("rate1"), log_of("rate2")),
-        textbook.skellam,
-        draws.skellam,
-        target=DISCRETE,
-        gradient_bound=64.0,
-    ),
-    Row(
         "ordered_logistic",
         (real("mu"),),
         textbook.ordered_logistic,

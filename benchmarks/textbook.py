@@ -24,7 +24,6 @@ from benchmarks.judge import (
     log_bessel_i,
     sigmoid,
     softmax,
-    sqrt,
     value_of,
 )
 
@@ -234,13 +233,6 @@ def negative_binomial_logits(r, p, x):
 def negative_binomial(mu, alpha, x):
     r = 1 / alpha
     return negative_binomial_logits(r, mu / (mu + r), x)
-
-
-def skellam(rate1, rate2, x):
-    """Skellam (1946): the difference of two Poisson counts."""
-    order = int(x)
-    bessel = log_bessel_i(abs(order), 2 * sqrt(rate1 * rate2))
-    return rate1 + rate2 - (log(rate1) - log(rate2)) * x / 2 - bessel
 
 
 def ordered_logistic(mu, x, cutpoints):

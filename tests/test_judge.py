@@ -87,9 +87,8 @@ def outcomes(row: Row):
         return [[mpf(k)] for k in range(5)]
     if row.name == "bernoulli":
         return [[mpf(0)], [mpf(1)]]
-    low = -80 if row.name == "skellam" else 0
     high = row.fixed.get("n", 400 if "negative" in row.name or row.name == "geometric" else 80)
-    return [[mpf(k)] for k in range(low, high + 1)]
+    return [[mpf(k)] for k in range(high + 1)]
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,6 @@ LOOKS: Mapping[str, tuple[Theta, ...]] = {
     "negative_binomial": three("alpha", 0.05, 0.3, 1, mu=6),
     "negative_binomial_logits": three("r", 1, 3, 10, p=0.5),
     "beta_binomial": tuple({"alpha": a, "beta": b, "n": 20} for a, b in ((6, 6), (1, 1), (1.5, 6))),
-    "skellam": (
-        {"rate1": 2, "rate2": 2},
-        {"rate1": 8, "rate2": 2},
-        {"rate1": 1, "rate2": 6},
-    ),
     "dirichlet": three("alpha", (2, 2, 2), (9, 4, 3), (3, 6, 12)),
     "multivariate_normal_diagonal": (
         {"mu": (0, 0), "sigma": (1, 1)},
