@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import sympy as sp
 import torch
 from lossderiv_book import atlas
 from lossderiv_book.atlas import curves, drawing, explorer, mentions, pages, settings, words
@@ -100,6 +101,33 @@ def test_the_docstring_stands_on_the_page(family):
     assert told.source in text
     assert all(f"| {name} | {rows[name]} |" in text for name in pages.LIBRARIES.values())
     assert pages.sentence(family_of(family)) in pages.index((family_of(family),))
+
+
+WORD_IN_TEX = re.compile(r"operatorname\{([a-z0-9]+-[a-z0-9-]+)\}")
+
+
+@by_family
+def test_names_of_our_own_are_explained(family):
+    """Whatever a formula of the derivation calls by a hyphenated name has a row, and no more."""
+    d = family_of(family).derivation
+    used = {n for line in pages.lines(d) for n in WORD_IN_TEX.findall(pages.tex(line.expr))}
+    rows = pages.abbreviations(d).split("\n| ")[2:]
+    assert used <= {n for row in rows for n in WORD_IN_TEX.findall(row.partition(" | ")[0])}
+    assert all(len(row.split(" | ")) == 2 for row in rows)
+
+
+def test_a_name_stands_beside_its_formula():
+    table = pages.abbreviations(family_of("student_t").derivation)
+    assert r"| $\operatorname{cauchy-score}\left(z\right)$ | $\frac{2 z}{1 + z^{2}}$ |" in table
+    assert pages.abbreviations(family_of("normal").derivation) == ""
+
+
+def test_a_formula_whose_gap_a_limit_fills_is_shown_without_it():
+    x = sp.Symbol("x", real=True)
+    filled = sp.Piecewise((0, sp.Eq(x, 0)), (x * sp.log(x), True))
+    assert pages.without_gaps(1 + filled) == 1 + x * sp.log(x)
+    cases = sp.Piecewise((0, x < 0), (x, True))
+    assert pages.without_gaps(cases) == cases
 
 
 @by_family

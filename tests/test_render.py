@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+import sympy as sp
 from drawing import given
 
 import lossderiv as ld
+from lossderiv.symbolic.render import tex
 
 MARKS = {"", "proven", "checked"}
 ENVIRONMENT = re.compile(r"\\(begin|end)\{(\w+)\}")
 
+x = sp.Symbol("x", positive=True)
 each = pytest.mark.parametrize("family", ld.families())
 
 
@@ -117,3 +120,20 @@ def test_a_density_without_docstring_is_described_by_its_domain():
         return p + (1 - p) * 2 * x
 
     assert "Unit: real 0 <= x <= 1" in ld.derive(bare).text()
+
+
+@pytest.mark.parametrize(
+    ("formula", "shown"),
+    [
+        (sp.exp(-x) / (sp.sqrt(2) * (1 + x)), r"\frac{1}{\sqrt{2} \, \left(1 + x\right)} e^{- x}"),
+        (sp.exp(-x) / (sp.sqrt(2) * x), r"\frac{1}{\sqrt{2} \, x} e^{- x}"),
+        (sp.loggamma(x), r"\log\Gamma\left(x\right)"),
+        (sp.loggamma(x) ** 2, r"\log^{2}\Gamma\left(x\right)"),
+        (sp.polygamma(0, x), r"\psi\left(x\right)"),
+        (sp.polygamma(1, x), r"\psi'\left(x\right)"),
+        (sp.polygamma(0, x) ** 2, r"\left[\psi\left(x\right)\right]^{2}"),
+        (sp.polygamma(2, x), r"\psi^{(2)}\left(x\right)"),
+    ],
+)
+def test_formulas_are_set_as_a_textbook_sets_them(formula, shown):
+    assert tex(formula) == shown

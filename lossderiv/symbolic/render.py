@@ -56,7 +56,18 @@ class _Tex(LatexPrinter):
         front = self._print(root) if root else rf"\sqrt{{{self._print(square)}}}"
         if front == "1":
             return self._print(rest)
-        return front if rest == 1 else rf"{front} \, {self._print(rest)}"
+        body = rf"\left({self._print(rest)}\right)" if rest.is_Add else self._print(rest)
+        return front if rest == 1 else rf"{front} \, {body}"
+
+    def _print_loggamma(self, expr, exp=None):
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\log{power}\Gamma\left({self._print(expr.args[0])}\right)"
+
+    def _print_polygamma(self, expr, exp=None):
+        order, at = expr.args
+        name = {0: r"\psi", 1: r"\psi'"}.get(order, rf"\psi^{{({order})}}")
+        body = rf"{name}\left({self._print(at)}\right)"
+        return body if exp is None else rf"\left[{body}\right]^{{{exp}}}"
 
     def _print_Indexed(self, expr):
         base = self._print_Symbol(expr.base.label)
@@ -225,7 +236,7 @@ def markdown(d: Derivation) -> str:
     rows = ["| step | formula | reason |", "|---|---|---|"]
     verdicts = ["", *_verdicts(d)]
     for k, (line, verdict) in enumerate(zip(lines(d), verdicts, strict=True)):
-        formula = f"${_head(line, d)} {SIGNS[line.relation]} {_in_pieces(line.expr)}$"
+        formula = f"${_head(line, d)} {SIGNS[line.relation]} {in_pieces(line.expr)}$"
         if line.where:
             formula += f"<br>where ${_in_cell(_where_tex(line.where))}$"
         label = f"{k}. {line.label}" if k else line.label
@@ -238,7 +249,7 @@ WIDE = 90
 """Characters of TeX from which on a sum is set in pieces, so that a browser can wrap it."""
 
 
-def _in_pieces(expr: sp.Expr) -> str:
+def in_pieces(expr: sp.Expr) -> str:
     """The formula; a long sum as several formulas in a row, one for each term."""
     whole = _in_cell(tex(expr))
     if not expr.is_Add or len(whole) < WIDE:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+
+import sympy as sp
 
 import lossderiv as ld
 from lossderiv.recognise import Match
 from lossderiv.sampling import SUMMARIES
+from lossderiv.special import SPECIAL
+from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Density, Derivation, Domain
-from lossderiv.symbolic.render import tex
+from lossderiv.symbolic.render import in_pieces, lines, tex
 
 from .curves import AtlasError
 from .drawing import Picture
@@ -245,7 +250,47 @@ def derivation(family: Family) -> str:
         else f"The loss leaves out what no output moves: ${tex(d.dropped)}$ for each element."
     )
     lead = f"{intro}Every step is proven or checked by `ld.derive({family.call}).check()`."
-    return f"## Derivation\n\n{lead}\n\n{d.markdown()}\n\n{dropped}"
+    parts = ("## Derivation", lead, d.markdown(), dropped, abbreviations(d))
+    return "\n\n".join(part for part in parts if part)
+
+
+def abbreviations(d: Derivation) -> str:
+    """The special functions that the derivation calls by a name of our own, with their formulas."""
+    rows = ["| name | stands for |", "|:--|:--|"]
+    for f in named(line.expr for line in lines(d)):
+        arguments = [sp.Symbol(n, real=True) for n in inspect.signature(f.meaning).parameters]
+        meaning = in_pieces(without_gaps(f.meaning(*arguments)))
+        rows.append(f"| ${tex(f(*arguments))}$ | ${meaning}$ |")
+    lead = (
+        "**Names used here** for formulas that lose digits or overflow where they are computed as "
+        "they stand; the source below has a function for each that does not. At a gap, such as "
+        "$0 \\log 0$, the limit is meant."
+    )
+    return "\n\n".join([lead, "\n".join(rows)]) if rows[2:] else ""
+
+
+def without_gaps(formula: sp.Expr) -> sp.Expr:
+    """The formula without cases for single points, which its limits fill."""
+
+    def at_points(case: sp.Basic) -> bool:
+        return isinstance(case, sp.Piecewise) and all(
+            isinstance(c, sp.Eq) for _, c in case.args[:-1]
+        )
+
+    return formula.replace(at_points, lambda case: case.args[-1].expr)
+
+
+def named(formulas: Iterable[sp.Expr]) -> list[type[Special]]:
+    """The special functions in some formulas, and in what those mean, that have no usual sign."""
+    found: dict[type[Special], None] = {}
+    waiting = list(formulas)
+    while waiting:
+        atoms = sorted(waiting.pop(0).atoms(Special), key=str)
+        for f in atoms:
+            if f.func not in found and f.func.__name__ in SPECIAL:
+                found[f.func] = None
+                waiting.append(f.meaning(*f.args))
+    return [f for f in found if not f.tex]
 
 
 def source(family: Family) -> str:
