@@ -10,7 +10,7 @@ import sympy as sp
 
 from lossderiv.symbolic.functions import spell_out
 from lossderiv.symbolic.records import Context, Domain, close
-from lossderiv.symbolic.vectors import CLASSES, with_classes
+from lossderiv.symbolic.vectors import CLASSES, Unrolled, with_classes
 
 DIGITS = 60
 CLASS_COUNT = 3  # vectors are probed with three entries
@@ -111,6 +111,7 @@ def _indices(expr: sp.Expr) -> list[sp.Expr]:
     spelled = spell_out(inner)
     picks = {s for e in spelled.atoms(sp.Indexed) for i in e.indices for s in i.free_symbols}
     picks |= {s for e in by for i in e.indices for s in i.free_symbols}
+    picks |= {s for row in spelled.atoms(Unrolled) for s in row.args[-1].free_symbols}
     for pair in spelled.atoms(sp.KroneckerDelta, sp.Eq):
         picks |= pair.free_symbols if any(isinstance(a, sp.Idx) for a in pair.args) else set()
     free = spelled.free_symbols | set().union(*(e.free_symbols for e in by))
