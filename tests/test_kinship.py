@@ -1,4 +1,4 @@
-"""Families that are one another, families that become one another, and what each loss estimates.
+"""Families that are one another, and families that become one another, in torch.
 
 A relation says: the exact negative log-likelihoods agree when the raw outputs and the target of the
 first family are carried over to the second. A limit says that the gap closes in proportion to a
@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from drawing import density, given, inputs
+from drawing import inputs
 
 import lossderiv as ld
-from lossderiv.special import inside
 
 LOG_2 = math.log(2)
 
@@ -119,39 +118,6 @@ def exact(family: str, given: Mapping[str, object]) -> ld.Loss:
     return ld.loss(family, reduction="none", constants="keep", **given)
 
 
-FIXED = [
-    (family, name)
-    for family in ld.families()
-    for name, domain in density(family).parameters.items()
-    if domain.link is not None and domain.shape == "scalar"
-    if sum(d.link is not None for d in density(family).parameters.values()) > 1
-]
-
-
-@pytest.mark.parametrize(("family", "name"), FIXED, ids=str)
-def test_a_given_parameter_is_one_that_is_always_put_out(family, name):
-    """Value and the other slopes, in both tiers; 2.3 is no number that a formula could hide."""
-    learned = exact(family, given(family))
-    raw, x = inputs(learned.derivation, (30,))
-    domain = density(family).parameters[name]
-    value = {"Unit": 0.23, "Proportion": 0.23, "Positive": 2.3}.get(domain.name, -0.23)
-    eta = {"logistic": torch.logit, "exp": torch.log}.get(domain.link.name, lambda v: v)
-    k = learned.outputs.index(f"eta_{name}")
-    raw = [*raw[:k], torch.full_like(x, 1) * eta(torch.tensor(value, dtype=x.dtype)), *raw[k + 1 :]]
-    if learned.derivation.density.formula.has(inside):
-        x = learned.sample(tuple(raw), generator=torch.Generator().manual_seed(1))
-    expected = value_and_slopes(learned, same, x, raw)
-    rest = [o for i, o in enumerate(raw) if i != k]
-    slopes = [g for i, g in enumerate(expected[1]) if i != k]
-    fixed = exact(family, {**given(family), name: value})
-    for found in (
-        value_and_slopes(fixed, same, x, rest),
-        (fixed._program.value(*rest, x)[0], fixed._program.gradient(*rest, x)),
-    ):
-        torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-11)
-        torch.testing.assert_close(list(found[1]), slopes, rtol=1e-11, atol=1e-11)
-
-
 @pytest.mark.parametrize("relation", RELATIONS, ids=str)
 def test_one_family_is_another(relation):
     first = exact(relation.first, relation.given)
@@ -202,71 +168,3 @@ def test_a_continuous_bernoulli_becomes_uniform():
             (slope,) = torch.autograd.grad(value.sum(), raw)
             assert (value.abs() <= 0.6 * size).all()
             assert ((slope - (0.5 - x)).abs() <= size / 11 + 2e-7).all()
-
-
-# What a loss estimates ---------------------------------------------------------------------------
-
-
-def sample_of(family: str) -> torch.Tensor:
-    """An odd number of unlike data in the family's support."""
-    loss = ld.loss(family, **GIVEN.get(family, {}))
-    generator = torch.Generator().manual_seed(4)
-    raw = tuple(torch.full((101,), 0.3, dtype=torch.float64) for _ in loss.outputs)
-    return loss.sample(raw, generator=generator)
-
-
-GIVEN = {
-    "normal": {"sigma": 2},
-    "laplace": {"b": 3},
-    "asymmetric_laplace": {"tau": 0.75, "b": 1},
-    "log_normal": {"sigma": 1},
-    "logit_normal": {"sigma": 1},
-    "binomial": {"n": 10},
-    "gamma": {"concentration": 2.5},
-    "inverse_gamma": {"concentration": 2.5},
-    "inverse_gaussian": {"lam": 1},
-    "pareto": {"scale": 1},
-    "weibull": {"concentration": 2},
-    "von_mises": {"kappa": 1},
-    "generalized_normal": {"alpha": 1, "beta": 2},
-}
-THEORY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    # the constant output that minimises the loss over a sample, by the textbook
-    "normal": torch.mean,
-    "generalized_normal": torch.mean,
-    "laplace": torch.median,
-    "asymmetric_laplace": lambda x: torch.quantile(x, 0.75),
-    "bernoulli": lambda x: torch.logit(x.mean()),
-    "binomial": lambda x: torch.logit(x.mean() / 10),
-    "geometric": lambda x: -torch.log(x.mean()),
-    "poisson": lambda x: torch.log(x.mean()),
-    "exponential": lambda x: -torch.log(x.mean()),
-    "half_normal": lambda x: torch.log((x**2).mean()) / 2,
-    "log_normal": lambda x: torch.log(x).mean(),
-    "logit_normal": lambda x: torch.logit(x).mean(),
-    "gamma": lambda x: math.log(2.5) - torch.log(x.mean()),
-    "inverse_gamma": lambda x: math.log(2.5) - torch.log((1 / x).mean()),
-    "inverse_gaussian": lambda x: torch.log(x.mean()),
-    "pareto": lambda x: -torch.log(torch.log(x).mean()),
-    "weibull": lambda x: torch.log((x**2).mean()) / 2,
-    "von_mises": lambda x: torch.atan2(torch.sin(x).mean(), torch.cos(x).mean()),
-}
-
-
-@pytest.mark.parametrize("family", THEORY)
-def test_the_minimiser_is_the_one_that_theory_promises(family):
-    """The mean slope over the sample changes its sign there, from minus to plus."""
-    x = sample_of(family)
-    loss = ld.loss(family, **GIVEN.get(family, {}))
-    best = THEORY[family](x)
-
-    def at(eta: float) -> tuple[float, float]:
-        raw = torch.tensor(eta, dtype=torch.float64, requires_grad=True)
-        value = loss(raw.expand(101), x)
-        return value.item(), torch.autograd.grad(value, raw)[0].item()
-
-    lowest = at(float(best))[0]
-    for step in (1e-4, 1e-2):
-        below, above = at(float(best) - step), at(float(best) + step)
-        assert below[1] < 0 < above[1]
-        assert lowest < min(below[0], above[0])
