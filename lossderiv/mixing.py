@@ -9,7 +9,7 @@ from types import MappingProxyType
 import sympy as sp
 
 from lossderiv.domains import Logits, Real, Vector, identity
-from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf, WeightPull
+from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf
 from lossderiv.symbolic.records import Context, Density, Derivation, Step, close
 from lossderiv.symbolic.vectors import CLASSES, EACH, ENTRY, RUNNING, LogSumExp, Softmax
 
@@ -111,18 +111,19 @@ def mix(density: Density, component: Derivation) -> Derivation:
     # As it is computed.
     computed = kept if c.kernel == c.open_loss else _named("ellhat", lift, real=True)
     where += () if computed == kept else ((computed, lift(c.kernel)),)
-    kernel = MixedSurprisal(score, EACH, computed.xreplace({ENTRY: EACH}))
+    whole_numbers = density.data.integer
+    kernel = _surprisal(computed, whole_numbers)
     exact_steps: tuple[Step, ...] = ()
     if c.dropped.has(density.variable):
         own = _named("nllhat", lift, real=True)
         where += ((own, lift(c.exact_kernel)),)
-        surprisal = MixedSurprisal(score, EACH, own.xreplace({ENTRY: EACH}))
+        surprisal = _surprisal(own, whole_numbers)
         exact_steps = (said("a mixture's surprisal", by_parts, surprisal, where),)
 
     share = SCORES[ENTRY] - kept - LogSumExp(score - kept.xreplace({ENTRY: EACH}), EACH)
     log_share = LogShare(SCORES[ENTRY], ENTRY, computed)
     slopes = {"eta_logits": (Softmax(SCORES[ENTRY], ENTRY) - sp.exp(share), None)}
-    computing = {"eta_logits": WeightPull(SCORES[ENTRY], ENTRY, log_share)}
+    computing = {"eta_logits": Softmax(SCORES[ENTRY], ENTRY) - sp.exp(log_share)}
     for output, slope in c.open_gradient.items():
         fine = c.gradient_kernel[output]
         own = _named(f"slope_{output.removeprefix('eta_')}", lift, real=True)
@@ -171,6 +172,14 @@ def mix(density: Density, component: Derivation) -> Derivation:
     )
 
 
+def _surprisal(ell: sp.Expr, near_one: bool) -> sp.Expr:
+    """The loss with the weights' logs taken first; a sum ``near_one`` asks for more."""
+    if near_one:
+        return MixedSurprisal(SCORES[EACH], EACH, ell.xreplace({ENTRY: EACH}))
+    log_weight = LogShare(SCORES[EACH], EACH, sp.S.Zero)
+    return -LogSumExp(log_weight - ell.xreplace({ENTRY: EACH}), EACH)
+
+
 SHARED = "it is the same in every component, so it leaves the sum"
 REASONS: Mapping[str, str] = {
     "log of a weighted sum": "each term is the exp of its log: the densities underflow where "
@@ -181,8 +190,7 @@ REASONS: Mapping[str, str] = {
     "a mixture's surprisal": "with one leading weight, or a sum near 1, the two logsumexps cancel",
     "differentiate a mixture": "each component's slope counts by the share that it has in the "
     "datum, its responsibility",
-    "shares by their logs": "a share underflows while its product with a steep slope does not; "
-    "nearly 1, it is what it leaves to the others that counts",
+    "shares by their logs": "a share underflows while its product with a steep slope does not",
 }
 
 

@@ -14,19 +14,17 @@ from lossderiv.symbolic.vectors import RUNNING, Bound, Entries, LogSumExp, Softm
 class MixedSurprisal(Bound):
     r"""``-log sum_j w_j exp(-ell_j)``, w the softmax weights: ``(logits_j, j, ell_j)``.
 
-    The weights' own surprisals are positive parts, so that a leading weight costs nothing; where
-    the sum is near 1, what is missing from 1 is added up instead.
+    Where the sum is near 1, as for data that take few values, what is missing from 1 is added up
+    instead.
     """
 
     nargs = 3
     spelling = """
 def mixedsurprisal(logits, ell):
-    top, at = logits.max(-1, keepdim=True)
-    lead = torch.exp(logits - top)
-    cost = torch.log1p(lead.scatter(-1, at, 0.0).sum(-1, keepdim=True)) + (top - logits)
-    far = -torch.logsumexp(-(cost + ell), -1)
+    log_weights = torch.log_softmax(logits, -1)
+    far = -torch.logsumexp(log_weights - ell, -1)
     near = (torch.abs(far) < 0.5) & (ell.amin(-1) > -20.0)
-    lacking = torch.expm1(-torch.where(near[..., None], ell, 0.0)) * lead / lead.sum(-1, True)
+    lacking = torch.expm1(-torch.where(near[..., None], ell, 0.0)) * torch.exp(log_weights)
     return torch.where(near, -torch.log1p(lacking.sum(-1)), far)
 """.strip("\n")
 
@@ -91,31 +89,3 @@ def shareof(root, slope):
     def _sympystr(self, printer) -> str:
         root, _, slope = self.args
         return f"{printer._print(root**2)}*({printer._print(slope)})"
-
-
-class WeightPull(Entries):
-    """A weight less the share that its component has, ``(logits_i, i, log_share_i)``.
-
-    Where both are nearly 1, what the one leaves to the others less what the other leaves.
-    """
-
-    nargs = 3
-    spelling = """
-def weightpull(logits, log_share):
-    w, r = torch.softmax(logits, -1), torch.exp(log_share)
-    at = w.argmax(-1, keepdim=True)
-    left = [v.scatter(-1, at, 0.0).sum(-1, keepdim=True) for v in (w, r)]
-    return torch.where((w > 0.5) & (r > 0.5), left[1] - left[0], w - r)
-""".strip("\n")
-
-    @staticmethod
-    def meaning(logits: sp.Expr, i: sp.Idx, log_share: sp.Expr) -> sp.Expr:
-        return Softmax(logits, i) - sp.exp(log_share)
-
-    def _latex(self, printer, exp=None) -> str:
-        logits, i, log_share = self.args
-        return printer._print(Softmax(logits, i) - sp.exp(log_share))
-
-    def _sympystr(self, printer) -> str:
-        logits, i, log_share = self.args
-        return printer._print(Softmax(logits, i) - sp.exp(log_share))

@@ -11,13 +11,13 @@ import torch
 from lossderiv import special_mixtures
 from lossderiv.autograd import _helpers
 from lossderiv.codegen.printer import TorchPrinter, torch_text
-from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf, WeightPull
+from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf
 from lossderiv.symbolic.probe import CLASS_COUNT, Formula
 from lossderiv.symbolic.vectors import CLASSES, EACH, ENTRY, Bound, Entries, LogSumExp, Softmax
 
 BOUND = 8  # round-off units of what rounding the arguments could do
 POINTS = 60
-SOFT = ("WeightPull", "LogShare")  # a difference of weights; a log that only ever meets an exp
+SOFT = ("LogShare",)  # a log that only ever meets an exp
 A, B = (sp.IndexedBase(n, real=True) for n in "ab")
 
 # What each is asked for: the expression, and its two vectors by how they are drawn.
@@ -25,7 +25,6 @@ ROWS = {
     "MixedSurprisal": (MixedSurprisal(A[EACH], EACH, B[EACH]), "scores", "losses"),
     "LogShare": (LogShare(A[ENTRY], ENTRY, B[ENTRY]), "scores", "losses"),
     "ShareOf": (ShareOf(A[ENTRY], ENTRY, B[ENTRY]), "roots", "scores"),
-    "WeightPull": (WeightPull(A[ENTRY], ENTRY, B[ENTRY]), "scores", "logs of shares"),
 }
 DRAW = {
     "scores": lambda rng: rng.normal(0, 10 ** rng.uniform(-3, 4), CLASS_COUNT),
@@ -35,7 +34,6 @@ DRAW = {
         else rng.normal(0, 3, CLASS_COUNT)
     ),
     "roots": lambda rng: np.exp(-np.abs(rng.normal(0, 10 ** rng.uniform(-2, 1), CLASS_COUNT))),
-    "logs of shares": lambda rng: np.log(rng.dirichlet((10 ** rng.uniform(-1, 1),) * CLASS_COUNT)),
 }
 each = pytest.mark.parametrize("name", ROWS)
 
@@ -96,7 +94,7 @@ def test_value_is_its_meaning(name, dtype):
     [
         ("MixedSurprisal", lambda a, b: torch.logsumexp(a, -1) - torch.logsumexp(a - b, -1)),
         ("LogShare", lambda a, b: torch.log(torch.softmax(a - b, -1))),
-        ("WeightPull", lambda a, b: torch.softmax(a, -1) - torch.exp(b) + 1e-6),
+        ("ShareOf", lambda a, b: a * a * b * (1 + 1e-5)),
     ],
 )
 def test_a_poor_spelling_is_found(name, poor):
