@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks import draws, textbook
-from benchmarks.judge import sigmoid
-from benchmarks.row import CONTINUOUS_REAL, DISCRETE, Row, location, log_of, real
+from benchmarks.judge import log, sigmoid
+from benchmarks.row import (
+    CONTINUOUS,
+    CONTINUOUS_REAL,
+    DISCRETE,
+    Row,
+    location,
+    log_of,
+    logit_of,
+    real,
+)
 
 LEVELS = 256
 
@@ -84,6 +93,81 @@ def of_levels(count: int) -> Row:
     return mixture("discretised logistic", count, "s", p, case, pixels(count))
 
 
+def counts(name: str, outputs: tuple, truth: Callable, one: Callable, bound: float, made) -> Row:
+    """Counts whose zeros have a gate."""
+    return Row(
+        name,
+        (logit_of("gate"), *outputs),
+        truth,
+        draws.gated(one),
+        target=DISCRETE,
+        value_bound=bound,
+        gradient_bound=bound,
+        made=made,
+    )
+
+
+def of_counts(combinator: str, family: str):
+    def made():
+        import lossderiv as ld
+
+        return getattr(ld, combinator)(family)
+
+    return made
+
+
+def within_unit(combinator: str, truth: Callable, case: Callable) -> Row:
+    """A normal density and bounds at 0 and 1."""
+
+    def made():
+        import lossderiv as ld
+
+        return getattr(ld, combinator)("normal", 0, 1)
+
+    return Row(
+        f"{combinator} normal",
+        (location(), log_of("sigma")),
+        truth,
+        case,
+        target=CONTINUOUS_REAL,
+        scale=lambda mu, s: s,
+        inside=lambda theta, x: 0 <= x <= 1,
+        smooth=lambda theta, x: theta[0] not in (0, 1),
+        made=made,
+    )
+
+
+def tanh_normal():
+    import lossderiv as ld
+
+    return ld.transformed("normal", "tanh")
+
+
+COUNT, MEAN = (log_of("rate"),), (log_of("mu"), log_of("alpha"))
+
+
+def no_event(rate):
+    return rate
+
+
+def no_count(mu, alpha):
+    return log(1 + alpha * mu) / alpha
+
+
+def poisson_zeros(combinator: str, bound: float) -> Row:
+    truth = getattr(textbook, combinator)(textbook.poisson, no_event)
+    made = of_counts(combinator, "poisson")
+    return counts(f"{combinator} poisson", COUNT, truth, draws.poisson, bound, made)
+
+
+def overdispersed_zeros(combinator: str, bound: float) -> Row:
+    truth = getattr(textbook, combinator)(textbook.negative_binomial, no_count)
+    made = of_counts(combinator, "negative_binomial")
+    return counts(
+        f"{combinator} negative_binomial", MEAN, truth, draws.mean_dispersion, bound, made
+    )
+
+
 COMPOSED: tuple[Row, ...] = (
     discretised("logistic", "s", sigmoid),
     discretised("normal", "sigma", textbook.below_normal),
@@ -95,6 +179,21 @@ COMPOSED: tuple[Row, ...] = (
     of_normals(10),
     of_logistics(10),
     of_levels(10),
+    poisson_zeros("zero_inflated", 64.0),
+    overdispersed_zeros("zero_inflated", 64.0),
+    poisson_zeros("hurdle", 8.0),
+    within_unit("truncated", textbook.truncated_normal, draws.within),
+    within_unit("censored", textbook.censored_normal, draws.heaped),
+    Row(
+        "tanh-normal",
+        (location(), log_of("sigma")),
+        textbook.tanh_normal,
+        draws.squashed,
+        target=CONTINUOUS,
+        scale=lambda mu, s: s,
+        inside=lambda theta, x: -1 < x < 1,
+        made=tanh_normal,
+    ),
 )
 
 BY_NAME: Mapping[str, Row] = {row.name: row for row in COMPOSED}

@@ -310,3 +310,44 @@ def mixed(count: int, one: Callable):
         return eta, parts[draw.rng.integers(count)][1]
 
     return case
+
+
+def gated(one: Callable):
+    """A gate's logit before the outputs of a count, and zeros more often than by the count."""
+
+    def case(draw: Draw):
+        eta, x = one(draw)
+        return (draw.logit(), *eta), draw.pick(x, (0.0,), (0.0,), (1.0,))
+
+    return case
+
+
+def within(draw: Draw):
+    """A mean inside [0, 1] or far outside, widths that make the interval narrow or wide."""
+    if not draw.extreme:
+        mu, s = draw.normal(1.0) + 0.5, draw.normal(1.0) - 1.0
+        return (mu, s), (draw.between(0.01, 0.99),)
+    mu = draw.pick(
+        lambda: draw.between(0, 1),
+        lambda: draw.sign() * draw.decades(-6, 2),
+        lambda: 1 + draw.sign() * draw.decades(-6, 2),
+        0.5,
+    )
+    s = draw.pick(lambda: draw.between(-8, 8), lambda: draw.normal(1.0) - 2.0, draw.log_scale)
+    near = mu + math.exp(s) * draw.normal()
+    inner = min(max(near, 1e-6), 1 - 1e-6)
+    return (mu, s), (draw.pick(inner, draw.unit(), draw.between(0, 1)),)
+
+
+def heaped(draw: Draw):
+    """As :func:`within`, with the target at a bound as often as between."""
+    eta, x = within(draw)
+    return eta, draw.pick(x, (0.0,), (1.0,))
+
+
+def squashed(draw: Draw):
+    """Targets in (-1, 1), up to the number next to an end."""
+    eta = (draw.location(), draw.log_scale())
+    near = math.tanh(eta[0] + math.exp(min(eta[1], 9.0)) * draw.normal())
+    x = draw.pick(near, 2 * draw.unit() - 1, draw.sign() * (1 - 2.0**-20)) if draw.extreme else near
+    return eta, (min(max(x, -1 + 2.0**-23), 1 - 2.0**-23),)

@@ -337,3 +337,49 @@ def mixed(probability):
 
 def density_of(nll):
     return lambda *given: exp(-nll(*given))
+
+
+def zero_inflated(nll, zero):
+    """Lambert (1992): a gate's zero or a count of density exp(-nll), whose zero costs zero(...)."""
+
+    def total(gate, *given):
+        *theta, x = given
+        if value_of(x) == 0:
+            return -log(gate + (1 - gate) * exp(-zero(*theta)))
+        return -log(1 - gate) + nll(*theta, x)
+
+    return total
+
+
+def hurdle(nll, zero):
+    """Mullahy (1986): a zero by the gate's law, or a positive count."""
+
+    def total(gate, *given):
+        *theta, x = given
+        if value_of(x) == 0:
+            return -log(gate)
+        return -log(1 - gate) + nll(*theta, x) + log(1 - exp(-zero(*theta)))
+
+    return total
+
+
+def truncated_normal(mu, sigma, x):
+    """A normal density on [0, 1]; the mass is taken in the tail where the interval lies."""
+    low, high = -mu / sigma, (1 - mu) / sigma
+    if value_of(low) + value_of(high) > 0:
+        low, high = -high, -low
+    return normal(mu, sigma, x) + log(below_normal(high) - below_normal(low))
+
+
+def censored_normal(mu, sigma, x):
+    """Tobin (1958), with a bound at 0 and another at 1."""
+    if value_of(x) <= 0:
+        return -log(below_normal(-mu / sigma))
+    if value_of(x) >= 1:
+        return -log(below_normal((mu - 1) / sigma))
+    return normal(mu, sigma, x)
+
+
+def tanh_normal(mu, sigma, x):
+    z = log((1 + x) / (1 - x)) / 2
+    return normal(mu, sigma, z) + log(1 - x * x)

@@ -15,6 +15,7 @@ _HOMES = {
     "lossderiv.combinators.mixture": ("mixture",),
     "lossderiv.combinators.truncated": ("truncated",),
     "lossderiv.combinators.censored": ("censored",),
+    "lossderiv.combinators.transformed": ("transformed",),
     "lossderiv.recognise": ("known_as",),
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),

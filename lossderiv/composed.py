@@ -382,7 +382,14 @@ def _excess(u: Tensor) -> Tensor:
     return below(u) * (u + pull(u))
 
 
+def draw_transformed(state: State, generator: torch.Generator | None) -> Tensor:
+    """The function of a draw."""
+    forward, x = state.density.made.settings["forward"], state.density.made.parts[0].variable
+    return torch_function([str(x)], (forward,), ())(state.part().sample(generator))[0]
+
+
 COMPOSED: dict[str, Composed] = {
+    "transformed": Composed(None, None, draw_transformed),
     "truncated": Composed(mean_truncated, mode_truncated, draw_truncated),
     "censored": Composed(mean_censored, None, draw_censored),
     "zero_inflated": Composed(mean_zero_inflated, mode_zero_inflated, draw_zero_inflated),

@@ -544,6 +544,19 @@ def logit(p):
 """,
 )
 
+artanh = make_special(
+    "artanh",
+    meaning=lambda p: sp.log((1 + p) / (1 - p)) / 2,
+    slopes=(lambda p: 1 / ((1 - p) * (1 + p)),),
+    tex=r"\operatorname{artanh}",
+    spelling="""
+def artanh(p):
+    # log((1 + p) / (1 - p)) / 2 by log1p of a positive number: 1 - p is exact near 1
+    a = torch.abs(p)
+    return 0.5 * torch.sign(p) * torch.log1p(2.0 * a / (1.0 - a))
+""",
+)
+
 log_cosh = make_special(
     "log_cosh",
     meaning=lambda z: sp.log(sp.cosh(z)),
@@ -1740,6 +1753,7 @@ SPECIAL: dict[str, type[Special]] = (
             inverse_expm1,
             exprel_inverse,
             logit,
+            artanh,
             log_cosh,
             log_sinhc,
             langevin,

@@ -57,11 +57,13 @@ SUMS = f"""
     near = k * (torch.relu(u) + 0.5 * k) < 2.0
     a, b = torch.where(near, u, 0.0), torch.where(near, k, 1.0)
 {_nodes()}
-    mass = first = second = torch.zeros_like(a + b)
+    less = first = second = torch.zeros_like(a + b)
     for s, weight in nodes:
         t = s * b
-        share = weight * torch.exp(-t * (a + 0.5 * t))
-        mass, first, second = mass + share, first + t * share, second + MOMENT * share
+        change = weight * torch.expm1(-t * (a + 0.5 * t))
+        share = weight + change
+        less, first, second = less + change, first + t * share, second + MOMENT * share
+    mass = 1.0 + less
 """.strip("\n")
 # Mills' ratio at both ends, and what the far one weighs beside the near one.
 MILLS = """
@@ -154,6 +156,79 @@ def log_bell_area(u, k):
 {MILLS}
     far = 0.22579135264472744 + log_erfcx(0.7071067811865476 * d) + torch.log1p(-rest)
     return torch.where(near, torch.log(b * mass), far)
+""",
+)
+
+bell_level = _row(
+    "bell_level",
+    meaning=lambda u, k: _area(u, k) / k,
+    slopes=(
+        lambda u, k: -bell_level(u, k) * bell_mean(u, k),
+        lambda u, k: bell_level(u, k) * (u * bell_mean(u, k) - bell_spread(u, k)) / k,
+    ),
+    positive=True,
+    spelling=f"""
+def bell_level(u, k):
+    # the mean of exp(-u t - t^2/2) from 0 to k
+{_sums()}
+{MILLS}
+    return torch.where(near, mass, mills / e * (1.0 - rest))
+""",
+)
+
+log_bell_level = _row(
+    "log_bell_level",
+    meaning=lambda u, k: sp.log(_area(u, k) / k),
+    slopes=(
+        lambda u, k: -bell_mean(u, k),
+        lambda u, k: (u * bell_mean(u, k) - bell_spread(u, k)) / k,
+    ),
+    spelling=f"""
+def log_bell_level(u, k):
+    # log of the mean of exp(-u t - t^2/2) from 0 to k, which tends to 0 for a narrow interval
+{_sums()}
+{MILLS}
+    far = 0.22579135264472744 - torch.log(e) + log_erfcx(0.7071067811865476 * d)
+    return torch.where(near, torch.log1p(less), far + torch.log1p(-rest))
+""",
+)
+
+normal_level = _row(
+    "normal_level",
+    meaning=lambda u, k: _mass(u, k) * sp.sqrt(2 * sp.pi) / k,
+    slopes=(
+        lambda u, k: normal_level(u, k) * normal_mass_pull(u, k),
+        lambda u, k: (
+            -normal_level(u, k) * (u * normal_mass_pull(u, k) + normal_mass_square(u, k)) / k
+        ),
+    ),
+    positive=True,
+    spelling="""
+def normal_level(u, k):
+    # the mean of exp(-t^2/2) from u to u + k
+    return torch.exp(log_normal_level(u, k))
+""",
+)
+
+log_normal_level = _row(
+    "log_normal_level",
+    meaning=lambda u, k: sp.log(_mass(u, k) * sp.sqrt(2 * sp.pi) / k),
+    slopes=(
+        lambda u, k: normal_mass_pull(u, k),
+        lambda u, k: -(u * normal_mass_pull(u, k) + normal_mass_square(u, k)) / k,
+    ),
+    spelling=f"""
+def log_normal_level(u, k):
+    # log of the mean of exp(-t^2/2) from u to u + k, for a mean inside (its slope in k has a
+    # square of u that cancels); it tends to 0 where the interval is narrow
+{MIRROR}
+    high = inside & (outside < 0.5)
+    both = torch.where(
+        high, torch.log1p(-torch.where(high, outside, 0.0)), torch.log(whole)
+    )
+    v = torch.where(inside, 0.0, u)
+    tail = log_bell_level(v, k) - 0.5 * v * v
+    return torch.where(inside, (0.9189385332046727 - torch.log(k)) + both, tail)
 """,
 )
 
@@ -280,6 +355,10 @@ BELL: dict[str, type[Special]] = {
         mills,
         bell_area,
         log_bell_area,
+        bell_level,
+        log_bell_level,
+        normal_level,
+        log_normal_level,
         bell_mean,
         bell_edge,
         bell_spread,

@@ -6,6 +6,7 @@ import math
 import pickle
 
 import pytest
+import sympy
 import torch
 from drawing import inputs
 
@@ -37,8 +38,11 @@ MADE = {
     "censored logistic": (lambda: ld.censored("logistic", low=0), {}),
     "censored exponential": (lambda: ld.censored("exponential", high=3), {}),
     "censored laplace": (lambda: ld.censored("laplace", -1, 1), {}),
+    "tanh-normal": (lambda: ld.transformed("normal", "tanh"), {}),
+    "sinh-normal": (lambda: ld.transformed("normal", "sinh"), {}),
+    "line of a cauchy": (lambda: ld.transformed("cauchy", lambda x: 1 - x / 2), {}),
 }
-WITH_MEAN = [n for n in MADE if not n.startswith(("truncated", "censored")) or "normal" in n]
+WITH_MEAN = [n for n in MADE if n.startswith(("zero", "hurdle", "discretized")) or " normal" in n]
 CACHE: dict[str, ld.Derivation] = {}
 
 
@@ -231,3 +235,47 @@ def test_a_target_beyond_the_bounds_is_refused():
     loss = ld.loss(ld.truncated("normal", 0, 1))
     with pytest.raises(ld.TargetError, match="outside the support"):
         loss((torch.zeros(2), torch.zeros(2)), torch.tensor([0.5, 1.5]))
+
+
+RELATIONS = {
+    "log_normal": ("normal", "exp"),
+    "logit_normal": ("normal", "logistic"),
+    "log_logistic": ("logistic", "exp"),
+}
+
+
+@pytest.mark.parametrize("family", RELATIONS)
+def test_a_change_of_variables_arrives_at_the_family_of_the_catalogue(family):
+    """The same loss at the same outputs; the log-logistic's are a logarithm and an inverse."""
+    made = ld.loss(ld.transformed(*RELATIONS[family]), constants="keep", reduction="none")
+    known = ld.loss(family, constants="keep", reduction="none")
+    x = torch.tensor([0.07, 0.4, 0.93], dtype=torch.float64)
+    location, scale = (torch.tensor(v, dtype=torch.float64) for v in ([0.3, -1, 2], [0.5, 0, -1]))
+    theirs = (location, -scale) if family == "log_logistic" else (location, scale)
+    assert torch.allclose(made((location, scale), x), known(theirs, x), rtol=1e-12)
+
+
+def test_a_transformed_density_is_torchs():
+    loss = ld.loss(ld.transformed("normal", "tanh"), constants="keep", reduction="none")
+    mu, log_sigma = (torch.tensor(v, dtype=torch.float64) for v in ([0.3, -1.0], [0.5, -0.2]))
+    base = torch.distributions.Normal(mu, torch.exp(log_sigma))
+    twin = torch.distributions.TransformedDistribution(
+        base, [torch.distributions.transforms.TanhTransform()]
+    )
+    x = torch.tensor([0.99, -0.3], dtype=torch.float64)
+    assert torch.allclose(loss((mu, log_sigma), x), -twin.log_prob(x), rtol=1e-10)
+    drawn = loss.sample((mu.expand(4000, 2), log_sigma.expand(4000, 2)))
+    assert torch.atanh(drawn).mean(0).sub(mu).abs().max() < 0.2
+
+
+def test_what_cannot_be_transformed_is_refused():
+    with pytest.raises(ParameterError, match="not increasing or decreasing"):
+        ld.transformed("normal", lambda x: x**2)
+    with pytest.raises(ParameterError, match="not increasing or decreasing"):
+        ld.transformed("normal", lambda x: 3)
+    with pytest.raises(ParameterError, match="SymPy cannot solve"):
+        ld.transformed("normal", lambda x: x + x**3 * sympy.exp(x**2))
+    with pytest.raises(ld.UnknownNameError, match=r"'squash'.*tanh"):
+        ld.transformed("normal", "squash")
+    with pytest.raises(DensityError, match="whole line"):
+        ld.transformed("exponential", "exp")

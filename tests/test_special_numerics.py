@@ -89,7 +89,15 @@ OWN_ROLES = {
     ("normal_cdf_pull", "u"): lambda rng: signed(rng, -8, 1.1),
     **{
         (name, "u"): lambda rng: decades(rng, -8, 8)
-        for name in ("bell_area", "log_bell_area", "bell_mean", "bell_edge", "bell_spread")
+        for name in (
+            "bell_area",
+            "log_bell_area",
+            "bell_level",
+            "log_bell_level",
+            "bell_mean",
+            "bell_edge",
+            "bell_spread",
+        )
     },
     **{
         (name, "u"): lambda rng: signed(rng, -8, 1.5)
@@ -115,6 +123,7 @@ ROWS = (
     "inverse_expm1",
     "exprel_inverse",
     "logit",
+    "artanh",
     "log_cosh",
     "log_sinhc",
     "langevin",
@@ -168,6 +177,8 @@ ROWS = (
     "cauchy_mass_pull",
     "cauchy_mass_edge",
     "log_bell_area",
+    "bell_level",
+    "log_bell_level",
     "bell_mean",
     "bell_edge",
     "bell_spread",

@@ -8,7 +8,7 @@ import sympy as sp
 
 from lossderiv.combinators.bounds import Bounded, bounded
 from lossderiv.combinators.parts import constructed
-from lossderiv.special_bell import bell_area, mills
+from lossderiv.special_bell import bell_level, mills, normal_level
 from lossderiv.symbolic.records import Density, Move
 
 Where = tuple[tuple[sp.Symbol, sp.Expr], ...]
@@ -23,8 +23,8 @@ BEYOND = (
 )
 NEARER = (
     "the mass of an interval is that of its mirror image: count from the bound nearer to the "
-    "mean. For a mean outside, the square in the exponent cancels that of the tail's probability "
-    "but for the distance from the bound"
+    "mean. It is written as the interval's length times a mean height of the bell, which for a "
+    "mean outside is taken from the bound: the squares of the distance to the mean cancel"
 )
 
 
@@ -107,14 +107,16 @@ def _normal(b: Bounded, x: sp.Symbol, body: sp.Expr, own: Where) -> tuple[tuple[
     below = b.function.below
     plain = body / (below((high - mu) / sigma) - below((low - mu) / sigma))
 
+    bell = sp.exp(-(own[0][0] ** 2) / 2) / (high - low)
+
     def from_bound(distance, bound):
-        return sp.exp(-distance * (bound + distance / 2)) / (sigma * bell_area(bound, k))
+        return sp.exp(-distance * (bound + distance / 2)) / ((high - low) * bell_level(bound, k))
 
     cases = sp.Piecewise(
         (from_bound(first, start), mu < low),
         (from_bound(last, -end), mu > high),
-        (body / (below(start + k) - below(start)), mu < (low + high) / 2),
-        (body / (below(k - end) - below(-end)), True),
+        (bell / normal_level(start, k), mu < (low + high) / 2),
+        (bell / normal_level(-end, k), True),
     )
     where = (
         (start, (low - mu) / sigma),
