@@ -93,8 +93,7 @@ def train(
         )
     model.to(device)
     weights = list(model.parameters())
-    # Fused: one call for all weights, where small ones would each cost a dozen.
-    optimiser = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
     per_epoch = len(data.train) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=epochs * per_epoch)
     show = Progress(label) if label and fabric.is_global_zero else lambda done, note: None
