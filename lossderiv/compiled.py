@@ -41,7 +41,8 @@ class CompiledProgram(Program):
         slopes = self.slopes if gradients else ()
         default = self._default(reduced, gradients)
         try:
-            text = kernel_c(self.kernel, slopes, self.inputs, self.derivation.where, reduced)
+            loop = "summed" if reduced else "each"
+            text = kernel_c(self.kernel, slopes, self.inputs, self.derivation.where, (loop,))
             library = load(text)
         except CompilerError as error:
             _warn(f"compiled=True: the default tier computes the same loss, because {error}.")
@@ -68,16 +69,38 @@ def _warn(message: str) -> None:
 
 
 class _Kernel:
-    """A function of a library on tensors ``(*inputs, s)``: it returns losses and slopes."""
+    """A function of a library on tensors ``(*inputs, s)``: it returns losses and slopes.
+
+    Written for small batches, on which Python's own time counts: one loop over the inputs.
+    """
+
+    second: type
 
     def __init__(self, function, inputs: int, slopes: int, default: Callable[..., Tensors]):
         arrays = [ctypes.c_void_p] * (inputs + slopes)
         self.function = function
         self.function.argtypes = [ctypes.c_ssize_t, self.second, *arrays]
-        self.inputs, self.slopes, self.default = inputs, slopes, default
+        self.slopes, self.default = slopes, default
 
-    def _suits(self, tensors: Tensors) -> bool:
-        return all(t.dtype is torch.float32 and t.is_cpu for t in tensors)
+    def __call__(self, *args: Tensor | float) -> Tensors:
+        *inputs, s = args
+        pointers = []
+        for t in inputs:
+            if t.dtype is not torch.float32 or not t.is_cpu:
+                return self.default(*args)
+            if not t.is_contiguous():
+                return self(*(t.contiguous() for t in inputs), s)
+            pointers.append(t.data_ptr())
+        like, slopes = inputs[0], []
+        for _ in range(self.slopes):
+            slope = torch.empty_like(like)
+            slopes.append(slope)
+            pointers.append(slope.data_ptr())
+        return (self.losses(like, s, pointers), *slopes)
+
+    def losses(self, like: Tensor, s: float, pointers: list[int]) -> Tensor:
+        """Run the function."""
+        raise NotImplementedError
 
 
 class SummedKernel(_Kernel):
@@ -89,17 +112,10 @@ class SummedKernel(_Kernel):
         super().__init__(library.summed, *rest)
         self.function.restype = ctypes.c_double
 
-    def __call__(self, *args: Tensor | float) -> Tensors:
-        *inputs, s = args
-        if not self._suits(inputs):
-            return self.default(*args)
-        inputs = [t.contiguous() for t in inputs]
-        like = inputs[0]
-        slopes = [torch.empty_like(like) for _ in range(self.slopes)]
-        pointers = [t.data_ptr() for t in (*inputs, *slopes)]
+    def losses(self, like: Tensor, s: float, pointers: list[int]) -> Tensor:
         n = like.numel()
         total = self.function(n, s, *pointers) if n <= PIECE else self._in_pieces(n, s, pointers)
-        return (like.new_tensor(s * total), *slopes)
+        return torch.scalar_tensor(s * total, dtype=torch.float32)
 
     def _in_pieces(self, n: int, s: float, pointers: list[int]) -> float:
         """The sum over all pieces, which are dealt out to torch's number of threads."""
@@ -125,15 +141,10 @@ class EachKernel(_Kernel):
         super().__init__(library.each, *rest)
         self.function.restype = None
 
-    def __call__(self, *args: Tensor | float) -> Tensors:
-        *inputs, _ = args
-        if not self._suits(inputs):
-            return self.default(*args)
-        inputs = [t.contiguous() for t in inputs]
-        losses, *slopes = (torch.empty_like(inputs[0]) for _ in range(1 + self.slopes))
-        arrays = (losses, *inputs, *slopes)
-        self.function(losses.numel(), *(t.data_ptr() for t in arrays))
-        return (losses, *slopes)
+    def losses(self, like: Tensor, s: float, pointers: list[int]) -> Tensor:
+        losses = torch.empty_like(like)
+        self.function(like.numel(), losses.data_ptr(), *pointers)
+        return losses
 
 
 def _on_threads(work: Callable[[int, int], None], most: int) -> None:

@@ -23,6 +23,7 @@ from lossderiv.symbolic.functions import make_special
 LOOP = """
 void {name}_of(ptrdiff_t n, float *restrict y, {arrays})
 {{
+    #pragma omp simd
     for (ptrdiff_t i = 0; i < n; i++)
         y[i] = {name}({entries});
 }}
@@ -150,7 +151,7 @@ def sketch(u, v):
         "{\n"
         "    const float total = 0.0f + 0.0f * u / (v - 1.0f);\n"
         "    const float total_1 = total + 1.0f * u / (v - 1.0f);\n"
-        "    const int near = u < v & v != 0.0f;\n"
+        "    const int near = (u < v) & (v != 0.0f);\n"
         "    return near ? -total_1 : square_f(expm1_f(total_1));\n"
         "}"
     )

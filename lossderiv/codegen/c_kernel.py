@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import sympy as sp
@@ -28,36 +29,45 @@ HEAD = """
 
 SUMMED = """
 /* s times the slopes; returns the sum of the losses, float32 within a block, double beyond. */
-double summed(ptrdiff_t n, float s, {arrays})
-{{
+double summed(
+    ptrdiff_t n,
+    float s,
+    ARRAYS)
+{
     double total = 0.0;
-    for (ptrdiff_t start = 0; start < n; start += {block}) {{
-        const ptrdiff_t stop = n - start < {block} ? n : start + {block};
+    for (ptrdiff_t start = 0; start < n; start += BLOCK) {
+        const ptrdiff_t stop = n - start < BLOCK ? n : start + BLOCK;
         float sum = 0.0f;
         #pragma omp simd reduction(+ : sum)
-        for (ptrdiff_t i = start; i < stop; i++) {{
-{locals}
-            sum += {call};
-{stores}
-        }}
+        for (ptrdiff_t i = start; i < stop; i++) {
+LOCALS
+            sum += CALL;
+STORES
+        }
         total += (double)sum;
-    }}
+    }
     return total;
-}}
+}
 """.strip()
 
 EACH = """
 /* The losses, and the slopes beside them. */
-void each(ptrdiff_t n, float *restrict losses, {arrays})
-{{
+void each(
+    ptrdiff_t n,
+    float *restrict losses,
+    ARRAYS)
+{
     #pragma omp simd
-    for (ptrdiff_t i = 0; i < n; i++) {{
-{locals}
-        losses[i] = {call};
-{stores}
-    }}
-}}
+    for (ptrdiff_t i = 0; i < n; i++) {
+LOCALS
+        losses[i] = CALL;
+STORES
+    }
+}
 """.strip()
+
+LOOPS = {"summed": SUMMED, "each": EACH}
+WIDTH = 100
 
 
 def element_text(
@@ -99,25 +109,45 @@ def kernel_c(
     slopes: Sequence[sp.Expr],
     inputs: Sequence[str],
     where: Assignments,
-    reduced: bool,
+    loops: Sequence[str] = ("summed", "each"),
 ) -> str:
-    """The text of one library: ``summed`` or ``each``, and all that it calls.
+    """The text of a library: loops over elements, and all that they call.
 
-    Its arguments are the number of elements, the factor ``s`` (or where the losses go), then one
-    array for each input and each slope.
+    The arguments of a loop are the number of elements, the factor ``s`` (``each``: where the losses
+    go), then one array for each input and each slope.
     """
     element = element_text(value, slopes, inputs, where)
-    into = slope_names(inputs, len(slopes))
+    written = [_loop(LOOPS[name], inputs, slope_names(inputs, len(slopes))) for name in loops]
+    text = "\n\n".join([HEAD, *needed(element), element, *written])
+    return "\n".join(map(_fitted, text.splitlines())) + "\n"
+
+
+def _loop(loop: str, inputs: Sequence[str], into: Sequence[str]) -> str:
+    """The text of a loop: its arrays, its call of ``element`` and where its slopes go."""
     arrays = [f"const float *restrict {array(i)}" for i in inputs]
     arrays += [f"float *restrict {i}" for i in into]
     parts = [f"{array(i)}[i]" for i in inputs] + [f"&d{k}" for k in range(len(into))]
-    deep = "            " if reduced else "        "
-    by = "s * " if reduced else ""
-    text = (SUMMED if reduced else EACH).format(
-        arrays=", ".join(arrays),
-        block=BLOCK,
-        locals=f"{deep}float {', '.join(f'd{k}' for k in range(len(into)))};" if into else "",
-        call=f"element({', '.join(parts)})",
-        stores="\n".join(f"{deep}{i}[i] = {by}d{k};" for k, i in enumerate(into)),
+    deep = "            " if "sum" in loop else "        "
+    by = "s * " if "sum" in loop else ""
+    lines = {
+        "LOCALS": [f"float {', '.join(f'd{k}' for k in range(len(into)))};"] if into else [],
+        "STORES": [f"{i}[i] = {by}d{k};" for k, i in enumerate(into)],
+    }
+    for mark, found in lines.items():
+        loop = loop.replace(f"{mark}\n", "".join(f"{deep}{line}\n" for line in found))
+    loop = loop.replace("ARRAYS", ",\n    ".join(arrays)).replace("BLOCK", str(BLOCK))
+    return loop.replace("CALL", f"element({', '.join(parts)})")
+
+
+def _fitted(line: str) -> str:
+    """A line of C, broken where it is too long."""
+    if len(line) <= WIDTH or line.lstrip().startswith("#"):
+        return line
+    start = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line,
+        WIDTH,
+        subsequent_indent=f"{start}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-    return "\n\n".join([HEAD, *needed(element), element, text]) + "\n"

@@ -101,7 +101,8 @@ def _text(value: Text | float) -> Text:
 def _operator(sign: str, tight: int, swapped: bool = False):
     def method(self: Text, other: Text | float) -> Text:
         left, right = (_text(other), self) if swapped else (self, _text(other))
-        return Text(f"{left.at(tight)} {sign} {right.at(tight + 1)}", tight)
+        inner = WHOLE if tight in (EITHER, BOTH) else tight
+        return Text(f"{left.at(inner)} {sign} {right.at(max(inner, tight + 1))}", tight)
 
     return method
 

@@ -75,10 +75,11 @@ INLINE float nearest_f(float u)
     return (u + 12582912.0f) - 12582912.0f;
 }
 
-/* 2^n for a whole n from -126 to 127. */
+/* 2^n for a whole n from -126 to 127: beside 1.5 * 2^23, n + 127 stands in the last bits, and a
+   shift takes it to where an exponent stands. */
 INLINE float power_of_two_f(float n)
 {
-    return from_bits_f(((int32_t)n + 127) * 8388608);
+    return from_bits_f((int32_t)((uint32_t)to_bits_f(n + 12583039.0f) << 23));
 }
 
 /* u - n log 2, in two parts: the first product is exact. */
@@ -90,47 +91,44 @@ INLINE float less_logs_of_two_f(float u, float n)
 /* exp(r) - 1 for |r| <= log(2)/2. */
 INLINE float expm1_near_f(float r)
 {
-    float p = 1.99147251e-4f;
-    p = muladd_f(p, r, 1.39416813e-3f);
-    p = muladd_f(p, r, 8.33327235e-3f);
-    p = muladd_f(p, r, 4.16663482e-2f);
-    p = muladd_f(p, r, 1.66666668e-1f);
-    p = muladd_f(p, r, 0.5f);
-    return muladd_f(p, r * r, r);
+    const float r2 = r * r;
+    const float low = muladd_f(r, 1.66666668e-1f, 0.5f);
+    const float middle = muladd_f(r, 8.33327235e-3f, 4.16663482e-2f);
+    const float high = muladd_f(r, 1.99147251e-4f, 1.39416813e-3f);
+    return muladd_f(muladd_f(muladd_f(high, r2, middle), r2, low), r2, r);
 }
 
 /* exp(u) = 2^n exp(r), the power in two halves so that neither overflows. */
 INLINE float exp_f(float u)
 {
-    const float v = u > 90.0f ? 90.0f : u < -104.0f ? -104.0f : u;
-    const float n = nearest_f(v * 1.44269504f);
+    const float n = nearest_f(u * 1.44269504f);
     const float half = nearest_f(0.5f * n);
-    const float p = 1.0f + expm1_near_f(less_logs_of_two_f(v, n));
-    return p * power_of_two_f(half) * power_of_two_f(n - half);
+    const float p = 1.0f + expm1_near_f(less_logs_of_two_f(u, n));
+    const float inside = p * power_of_two_f(half) * power_of_two_f(n - half);
+    return u > 89.0f ? from_bits_f(0x7f800000) : u < -104.0f ? 0.0f : inside;
 }
 
 /* exp(u) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)). */
 INLINE float expm1_f(float u)
 {
-    const float v = u > 90.0f ? 90.0f : u < -40.0f ? -40.0f : u;
-    const float n = nearest_f(v * 1.44269504f);
+    const float n = nearest_f(u * 1.44269504f);
     const float scale = power_of_two_f(n - 1.0f);
-    const float p = expm1_near_f(less_logs_of_two_f(v, n));
-    return u > 89.0f ? from_bits_f(0x7f800000) : 2.0f * muladd_f(p, scale, scale - 0.5f);
+    const float p = expm1_near_f(less_logs_of_two_f(u, n));
+    const float inside = 2.0f * muladd_f(p, scale, scale - 0.5f);
+    return u > 89.0f ? from_bits_f(0x7f800000) : u < -40.0f ? -1.0f : inside;
 }
 
-/* log(1 + f) - f + f^2/2 for 1 + f between sqrt(1/2) and sqrt(2). */
+/* log(1 + f) - f + f^2/2 for 1 + f between sqrt(1/2) and sqrt(2): terms in pairs, which do not wait
+   for one another. */
 INLINE float log1p_cubic_f(float f)
 {
-    float q = -7.86710531e-2f;
-    q = muladd_f(q, f, 1.29003048e-1f);
-    q = muladd_f(q, f, -1.31338030e-1f);
-    q = muladd_f(q, f, 1.41789451e-1f);
-    q = muladd_f(q, f, -1.66239381e-1f);
-    q = muladd_f(q, f, 2.00023651e-1f);
-    q = muladd_f(q, f, -2.50008255e-1f);
-    q = muladd_f(q, f, 3.33333164e-1f);
-    return q * f * (f * f);
+    const float f2 = f * f;
+    const float a = muladd_f(f, -2.50008255e-1f, 3.33333164e-1f);
+    const float b = muladd_f(f, -1.66239381e-1f, 2.00023651e-1f);
+    const float c = muladd_f(f, -1.31338030e-1f, 1.41789451e-1f);
+    const float d = muladd_f(f, -7.86710531e-2f, 1.29003048e-1f);
+    const float q = muladd_f(muladd_f(d, f2, c), f2 * f2, muladd_f(b, f2, a));
+    return q * (f * f2);
 }
 
 /* log(1 + f) + e log 2, the large part of log 2 added last. */
@@ -166,7 +164,7 @@ INLINE float log1p_f(float u)
     const int32_t bits = to_bits_f(w) - 0x3f3504f3;
     const int32_t e = bits >> 23;
     const float f = from_bits_f((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
-    const float back = e > 30 ? 0.0f : lost * from_bits_f((127 - e) * 8388608);
+    const float back = e > 30 ? 0.0f : lost * from_bits_f((int32_t)((uint32_t)(127 - e) << 23));
     return log_ends_f(w, log_from_f(f + back, (float)e));
 }
 

@@ -1,23 +1,27 @@
-"""``source``: a derivation as a Python file that needs torch alone."""
+"""``source``: a derivation as a Python file that needs torch alone, or as C that needs nothing."""
 
 from __future__ import annotations
 
 import textwrap
 
+from lossderiv.codegen.c_kernel import kernel_c
 from lossderiv.codegen.printer import TorchPrinter, result_text
 from lossderiv.codegen.share import share
 from lossderiv.derivations import derive
+from lossderiv.errors import ParameterError
 from lossderiv.symbolic.records import Density, Derivation
 
 WIDTH = 88
 
 
-def source(of: str | Density | Derivation, **options) -> str:
-    """Standalone Python: the loss and its gradient, with the derivation as docstring.
+def source(of: str | Density | Derivation, *, language: str = "python", **options) -> str:
+    """Standalone code: the loss and its gradient, with the derivation as docstring or comment.
 
-    The file imports torch only. ``loss`` returns one value for each element (dropped constant:
+    Python, which imports torch only: ``loss`` returns one value for each element (dropped constant:
     ``DROPPED``), ``gradient`` the slopes in the raw outputs, in the order of the arguments; both
-    are computed by the same formulas as :class:`lossderiv.Loss`. ``options`` are those of
+    are computed by the same formulas as :class:`lossderiv.Loss`. ``language="c"`` is what
+    ``ld.loss(..., compiled=True)`` compiles: float32, loss and slopes of many elements in one pass,
+    as a sum (``summed``) or one by one (``each``). ``options`` are those of
     :func:`lossderiv.derive`.
 
     >>> import lossderiv as ld
@@ -28,6 +32,19 @@ def source(of: str | Density | Derivation, **options) -> str:
         return -z
     """
     d = derive(of, **options)
+    if language not in LANGUAGES:
+        raise ParameterError(f"language={language!r} is not possible; choose 'python' or 'c'.")
+    return LANGUAGES[language](d)
+
+
+def _c(d: Derivation) -> str:
+    inputs = [*d.outputs, str(d.density.variable)]
+    said = d.text().replace("*/", "* /")
+    kernel = kernel_c(d.kernel, tuple(d.gradient_kernel.values()), inputs, d.where)
+    return f"/*\n{said}\n*/\n\n{kernel}"
+
+
+def _python(d: Derivation) -> str:
     printer = TorchPrinter(str(d.density.variable), like=d.outputs[0])
     arguments = ", ".join([*d.outputs, str(d.density.variable)])
     value = _function(
@@ -90,3 +107,6 @@ def _wrap(line: str) -> str:
     start = head + ("= " if not line.startswith("return") else "")
     broken = textwrap.wrap(tail, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
     return "    " + start + "(\n" + "\n".join("        " + b for b in broken) + "\n    )"
+
+
+LANGUAGES = {"python": _python, "c": _c}

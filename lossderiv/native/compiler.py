@@ -13,13 +13,17 @@ NAMES = ("cc", "gcc", "clang")
 
 # No -ffast-math: it changes results, and the rounding mode of the whole process with them. What is
 # left is what vectorisation needs: errno and the exception flags, which nobody reads, are given up.
-# Contraction is off, so that a product is rounded as in the readable source.
+# Contraction is off, so that a product is rounded as in the readable source. Jumps are not threaded
+# and partial redundancies stay, since either turns a choice between two numbers into a branch, at
+# which gcc gives up on the loop.
 FLAGS = (
     "-O3",
     "-march=native",
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-fno-thread-jumps",
+    "-fno-tree-pre",
     "-fopenmp-simd",
     "-fPIC",
     "-shared",
@@ -48,7 +52,7 @@ def compiler() -> str:
 @cache
 def identity() -> str:
     """What a library depends on beside its text: compiler, flags and processor."""
-    return "\n".join([_stamp(), *FLAGS, platform.platform(), platform.machine(), _processor()])
+    return "\n".join([_stamp(), *FLAGS, platform.system(), platform.machine(), _processor()])
 
 
 def _stamp() -> str:
