@@ -1,7 +1,8 @@
 """The compiled tier: loss and gradient in one pass over memory, in C.
 
-Where it does not apply (another device or float type than float32 on the CPU, families of vectors,
-torch's transforms) the default tier computes the same numbers within the same bounds.
+Where it does not apply (other float types than float32, families of vectors, torch's transforms,
+higher derivatives) the default tier computes the same within the same bounds. On CUDA
+torch.compile fuses the same expressions.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import ctypes
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from threading import Thread
 
 import torch
 from torch import Tensor
 
-from lossderiv.autograd import Program, Tensors
+from lossderiv.autograd import Program, Tensors, torch_function
 from lossderiv.codegen.c_kernel import kernel_c
 from lossderiv.eager import run
 from lossderiv.errors import SpellingError
@@ -54,12 +55,30 @@ class CompiledProgram(Program):
         kind = SummedKernel if reduced else EachKernel
         return kind(library, len(self.inputs), len(slopes), default)
 
+    @cached_property
+    def fused(self) -> Callable[..., Tensors]:
+        """``(*outputs, x) -> (loss of each element, *slopes)`` by torch.compile, for CUDA."""
+        exprs = (self.kernel, *self.slopes)
+        return torch.compile(torch_function(self.inputs, exprs, self.derivation.where))
+
+    def _on_cuda(self, reduced: bool, gradients: bool, *args: Tensor | float) -> Tensors:
+        """The fused function's results as a kernel returns them."""
+        *inputs, s = args
+        losses, *slopes = self.fused(*inputs)
+        slopes = slopes if gradients else []
+        return (s * losses.sum(), *(s * g for g in slopes)) if reduced else (losses, *slopes)
+
     def _default(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
-        """The kernel of the default tier, called in the same way."""
-        plain = self.plain
-        if reduced:
-            return lambda *args: run(plain, args[:-2], args[-2], args[-1], gradients)
-        return lambda *args: (plain.each if gradients else plain.each_value)(*args)
+        """The kernel of the default tier, called in the same way; on CUDA the fused function."""
+
+        def kernel(*args: Tensor | float) -> Tensors:
+            if args[0].is_cuda:
+                return self._on_cuda(reduced, gradients, *args)
+            if reduced:
+                return run(self.plain, args[:-2], args[-2], args[-1], gradients)
+            return (self.plain.each if gradients else self.plain.each_value)(*args)
+
+        return kernel
 
 
 @cache

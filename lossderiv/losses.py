@@ -52,8 +52,11 @@ def loss(
         ``"first"`` checks the first batch in full and later ones for shapes, ``True`` checks
         every batch, ``False`` none.
     compiled
-        ``True`` computes float32 on the CPU in one pass of compiled C, within the same bounds of
-        accuracy: see :class:`lossderiv.compiled.CompiledProgram`.
+        ``True`` computes float32 on the CPU in one pass of C (``source(..., language="c")``),
+        within the same bounds of accuracy, and on CUDA by ``torch.compile``. The C is compiled when
+        first used and kept in ``$LOSSDERIV_CACHE``, or ``~/.cache/lossderiv``. Other float types,
+        vectors along the last axis, higher derivatives and ``torch.func`` take the default way;
+        without a C compiler everything does, after one warning.
     links, **fixed
         As in :func:`lossderiv.derive`.
 

@@ -48,7 +48,7 @@ def both(family: str, **options) -> tuple[ld.Loss, ld.Loss]:
     return ld.loss(d, **options), ld.loss(d, compiled=True, **options)
 
 
-def agree(family: str, outputs, x, expected: ld.Loss, got: ld.Loss, weight=None) -> None:
+def agree(outputs, x, expected: ld.Loss, got: ld.Loss, weight=None) -> None:
     """Same loss, same slopes, up to rounding."""
     values = [loss(outputs, x, weight) for loss in (expected, got)]
     torch.testing.assert_close(values[1], values[0], **CLOSE)
@@ -70,7 +70,7 @@ def test_there_is_a_compiler():
 def test_every_elementwise_family_is_compiled_and_agrees(family, reduction):
     expected, got = both(family, reduction=reduction)
     outputs, x = drawn(family)
-    agree(family, outputs, x, expected, got)
+    agree(outputs, x, expected, got)
     program = got._program
     kernel = program.summed if reduction == "mean" else program.each
     assert isinstance(kernel, SummedKernel if reduction == "mean" else EachKernel)
@@ -89,7 +89,7 @@ def test_without_a_graph_the_value_is_the_same(family, constants):
 @pytest.mark.parametrize("shape", [(), (1,), (1023,), (1024,), (1025,), (3, 5, 7)])
 def test_any_number_of_elements(shape):
     outputs, x = drawn("normal", shape)
-    agree("normal", outputs, x, *both("normal"))
+    agree(outputs, x, *both("normal"))
 
 
 def test_an_upstream_gradient_multiplies():
@@ -103,7 +103,7 @@ def test_a_weight_of_zero_ignores_even_nan():
     outputs, x = drawn("normal", (6,))
     x[2] = torch.nan
     weight = torch.tensor([1.0, 2.0, 0.0, 1.0, 0.5, 1.0])
-    agree("normal", outputs, x, *both("normal"), weight)
+    agree(outputs, x, *both("normal"), weight)
 
 
 def test_what_is_not_contiguous_or_must_be_broadcast():
@@ -112,9 +112,9 @@ def test_what_is_not_contiguous_or_must_be_broadcast():
     g = torch.Generator().manual_seed(0)
     packed = torch.randn(5, 8, generator=g, requires_grad=True)
     x = torch.randn(4, 5, generator=g).T
-    agree("normal", got.split(packed), x, expected, got)
+    agree(got.split(packed), x, expected, got)
     narrow = tuple(torch.randn(5, 1, generator=g, requires_grad=True) for _ in range(2))
-    agree("normal", narrow, x, expected, got)
+    agree(narrow, x, expected, got)
 
 
 def test_names_that_c_or_the_kernel_wants_for_itself():
@@ -127,6 +127,19 @@ def test_names_that_c_or_the_kernel_wants_for_itself():
     outputs, x = drawn("normal")
     value = ld.loss(odd, compiled=True)(outputs, x)
     torch.testing.assert_close(value, ld.loss("normal")(outputs, x), **CLOSE)
+
+
+def test_a_formula_with_cases_and_one_with_levels():
+    counts = torch.arange(0.0, 40.0)
+    outputs = tuple(torch.linspace(-2, 2, 40).requires_grad_() for _ in range(2))
+    for density in (
+        ld.zero_inflated("poisson"),
+        ld.hurdle("poisson"),
+        ld.discretized("logistic", levels=256),
+    ):
+        expected, got = (ld.loss(density, reduction="none", compiled=c) for c in (False, True))
+        agree(outputs, counts, expected, got)
+        assert isinstance(got._program.each, EachKernel)
 
 
 # Sums --------------------------------------------------------------------------------------------
@@ -218,6 +231,24 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(monkeypatch):
     finally:
         compiler.compiler.cache_clear()
         compiler.identity.cache_clear()
+
+
+@pytest.mark.parametrize("family", ["normal", "student_t"])
+def test_the_fused_function_of_cuda_gives_what_a_kernel_gives(family, monkeypatch):
+    """Its expressions and its scaling, here on the CPU and not compiled."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    outputs, x = drawn(family)
+    program, inputs = both(family)[1]._program, (*(o.detach() for o in outputs), x)
+    for reduced, gradients, kernel in (
+        (True, True, program.summed),
+        (True, False, program.summed_value),
+        (False, True, program.each),
+        (False, False, program.each_value),
+    ):
+        s = 0.25 if reduced else 1.0
+        found = program._on_cuda(reduced, gradients, *inputs, s)
+        for a, b in zip(found, kernel(*inputs, s), strict=True):
+            torch.testing.assert_close(a, b, **CLOSE)
 
 
 def test_anything_but_true_and_false_is_refused():

@@ -109,6 +109,13 @@ class CPrinter(C99CodePrinter):
             raise SpellingError(f"{expr} has no C spelling: only Min of a number and a term has.")
         return f"min_f({', '.join(self._print(a) for a in expr.args)})"
 
+    def _print_Piecewise(self, expr):
+        *cases, (last, always) = expr.args
+        if always != sp.true:
+            raise SpellingError(f"{expr} has no C spelling: its last case is not for all the rest.")
+        chosen = [f"{self._print(c)} ? {self._print(e)} : " for e, c in cases]
+        return f"({''.join(chosen)}{self._print(last)})"
+
     def emptyPrinter(self, expr):  # SymPy's hook for whatever it has no method for
         raise SpellingError(f"{expr} has no C spelling.")
 

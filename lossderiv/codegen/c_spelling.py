@@ -44,6 +44,7 @@ IN_C = {
     "atan": "atan_f",
     "lgamma": "lgamma_f",
     "i0e": "i0e_f",
+    "logaddexp": "logaddexp_f",
     "digamma": "digamma_f",
     "erfcx": "erfcx_f",
     "erf": "erf_f",

@@ -175,6 +175,13 @@ INLINE float sigmoid_f(float u)
     return (u < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
+/* log(exp(a) + exp(b)); two equal infinities have no difference. */
+INLINE float logaddexp_f(float a, float b)
+{
+    const float apart = a == b ? 0.0f : abs_f(a - b);
+    return max_f(a, b) + log1p_f(exp_f(-apart));
+}
+
 INLINE float tanh_f(float u)
 {
     const float e = expm1_f(-2.0f * abs_f(u));
