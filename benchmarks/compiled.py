@@ -25,7 +25,6 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-import lossderiv as ld
 from benchmarks.speed import PAIRS, SIZES, SMOKE_SIZES, Pair, inputs, seconds, stepper
 from lossderiv.codegen.c_kernel import HEAD
 from lossderiv.native import load
@@ -60,7 +59,7 @@ class Start:
 
 
 def loss_of(pair: Pair, compiled: bool) -> Callable:
-    loss = ld.loss(pair.family, compiled=compiled, **pair.fixed)
+    loss = pair.loss(compiled=compiled)
     return (lambda *args: loss(args[:-1], args[-1])) if pair.outputs > 1 else loss
 
 
@@ -104,7 +103,7 @@ def stream(reads: int, writes: int) -> ctypes.CDLL:
 def bandwidth(pair: Pair, size: tuple[int, int], rounds: int, budget: float) -> Ratio:
     """The kernel alone, into memory that is there, over a loop with the same traffic."""
     raw, target = inputs(pair, size)
-    loss = ld.loss(pair.family, compiled=True, **pair.fixed)
+    loss = pair.loss(compiled=True)
     loss(tuple(raw), target)
     kernel = loss._program.summed.function
     limit = stream(1 + pair.outputs, pair.outputs).summed

@@ -49,11 +49,11 @@ class Pair:
     made: Callable | None = None
     same: float = 1e-9
 
-    def loss(self):
+    def loss(self, **options):
         """Ours."""
         import lossderiv as ld
 
-        return ld.loss(self.made() if self.made else self.family, **self.fixed)
+        return ld.loss(self.made() if self.made else self.family, **self.fixed, **options)
 
 
 LEVELS = 256

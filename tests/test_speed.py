@@ -7,7 +7,7 @@ import json
 import torch
 
 import lossderiv as ld
-from benchmarks import derive, speed
+from benchmarks import compiled, derive, speed
 
 FIRST_PEERS = {
     "F.mse_loss",
@@ -56,3 +56,16 @@ def test_the_time_of_every_derivation_is_printed(capsys):
     assert derive.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list(ld.families())
+
+
+def test_the_compiled_tier_s_tables_are_printed_and_written(tmp_path, capsys):
+    path = tmp_path / "compiled.json"
+    assert compiled.main(["--smoke", "--only", "F.mse_loss", "--json", str(path)]) == 0
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert [r["tier"] for r in record["ratios"]] == list(compiled.TIERS)
+    assert all(0 < r["minimum"] <= r["median"] <= r["maximum"] for r in record["ratios"])
+    (held,) = record["memory"]
+    assert held["gradients"] == 1 <= held["compiled"] < 1.001  # the gradient and two numbers
+    (begun,) = record["start"]
+    assert 0 < begun["from_cache"] < begun["compiling"]
+    assert "from the cache" in capsys.readouterr().out
