@@ -137,8 +137,8 @@ def test_page_in_a_browser(site, browser, page):
 @pytest.mark.parametrize(("words", "expected"), [("laplace", True), ("quetzalcoatl", False)])
 def test_search_works_from_the_file_system(site, look, words, expected):
     page = look(f"{(site / 'search.html').as_uri()}?q={words}")
-    page.locator("#search-results h2").wait_for()
-    page.wait_for_function("() => !document.querySelector('#search-results h2 span')")
+    done = re.compile("Search finished|did not match")
+    page.locator("#search-results .search-summary", has_text=done).wait_for()
     found = page.locator("#search-results ul.search a").evaluate_all("all => all.map(a => a.href)")
     assert any("families/laplace.html" in link for link in found) == expected
     assert bool(found) == expected
