@@ -11,10 +11,11 @@ import torch
 
 from lossderiv.autograd import torch_function
 from lossderiv.derivations import derive
-from lossderiv.errors import ParameterError, ShapeError
+from lossderiv.errors import ParameterError, ShapeError, TargetError
 from lossderiv.symbolic.derive import slope
 from lossderiv.symbolic.records import Density, Derivation
 from lossderiv.symbolic.stabilise import stabilise
+from lossderiv.symbolic.vectors import ENTRY, OTHER, RUNNING, LogSumExp, Softmax, slope_in
 from lossderiv.targets import check_target
 
 LIBRARIES = ("xgboost", "lightgbm")
@@ -26,8 +27,8 @@ def objective(of: str | Density | Derivation, library: str = "xgboost", **option
     ``xgboost.train(..., obj=objective)`` and ``lightgbm.train({"objective": objective, ...})``
     call it as ``(predictions, data)`` and read targets and weights from ``data``; their
     scikit-learn classes take :meth:`Objective.scikit`. Predictions are raw outputs: of a family
-    with several, one column each (``num_class`` in the library's parameters). ``options`` are
-    those of :func:`lossderiv.derive`.
+    with several, one column each (``num_class`` in the library's parameters); of ``categorical``,
+    one column for each class. ``options`` are those of :func:`lossderiv.derive`.
 
     The second derivative is exact. Where a loss is not convex in an output it is negative there,
     and these libraries' Newton step then leads uphill: choose a convex loss. Source: the custom
@@ -40,10 +41,12 @@ def objective(of: str | Density | Derivation, library: str = "xgboost", **option
     if library not in LIBRARIES:
         raise ParameterError(f"There is no library {library!r} here; known are xgboost, lightgbm.")
     d = derive(of, **options)
+    if d.density.data.shape == "category":
+        return ClassObjective(d, library, _of_classes(d))
     if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
         raise ParameterError(
-            f"{d.density.name} has vector outputs, whose second derivatives are matrices; these "
-            "libraries have an objective for classes of their own."
+            f"{d.density.name} has data that are vectors, and these libraries take one target for "
+            "each row. Of the families with vector outputs, categorical has an objective."
         )
     bends = []
     for name, steps in d.gradient_steps.items():
@@ -88,3 +91,44 @@ class Objective:
             found = [w * v for v in found]
         slopes, bends = (torch.stack(part, 1) for part in (found[:count], found[count:]))
         return slopes.reshape(raw.shape).numpy(), bends.reshape(raw.shape).numpy()
+
+
+def _of_classes(d: Derivation) -> Callable:
+    """Slope, and the diagonal of the second derivatives, for a vector of outputs."""
+    (output,), (gradient,) = d.context.outputs, d.gradient.values()
+    share = sp.Dummy("share", positive=True)
+    share_of = sp.exp(output[ENTRY] - LogSumExp(output[RUNNING], RUNNING))
+    bend = slope_in(gradient, output[OTHER]).xreplace({OTHER: ENTRY})
+    bend = sp.factor(bend.xreplace({share_of: share, sp.KroneckerDelta(ENTRY, ENTRY): 1}))
+    bend = bend.xreplace({share: Softmax(output[ENTRY], ENTRY)})
+    inputs = [*d.outputs, d.density.variable.name]
+    return torch_function(inputs, (*d.gradient_kernel.values(), bend), d.where)
+
+
+class ClassObjective(Objective):
+    """For classes: predictions have a column for each class, as both libraries have it.
+
+    The second derivatives are a matrix for each row; the libraries take its diagonal,
+    ``p (1 - p)``. Their own softmax objectives double it, so that their Newton step, which
+    forgets the rest of the matrix, is a safe one; a learning rate of one half does the same.
+    """
+
+    def scikit(self, y_true, y_pred, weight=None) -> tuple[np.ndarray, np.ndarray]:
+        x = torch.as_tensor(np.asarray(y_true)).long()
+        raw = torch.as_tensor(np.asarray(y_pred, dtype=np.float64))
+        if raw.dim() != 2 or raw.shape[0] != x.numel():
+            raise ShapeError(
+                f"{self.derivation.density.name} needs a column for each class: predictions of "
+                f"shape ({x.numel()}, classes), not {tuple(raw.shape)}."
+            )
+        if not bool(((x >= 0) & (x < raw.shape[1])).all()):
+            raise TargetError(
+                f"Classes are 0 .. {raw.shape[1] - 1} for predictions of shape "
+                f"{tuple(raw.shape)}; met {int(x.min())} .. {int(x.max())}."
+            )
+        found = self.compute(raw, x)
+        if weight is not None:
+            w = torch.as_tensor(np.asarray(weight, dtype=np.float64))[:, None]
+            found = [w * v for v in found]
+        slopes, bends = (v.expand(raw.shape).numpy() for v in found)
+        return slopes, bends

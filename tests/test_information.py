@@ -7,6 +7,7 @@ run in 10^11 for each entry; seeds are fixed.
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 
 import numpy as np
@@ -65,6 +66,14 @@ def slopes(d, etas, x: torch.Tensor) -> torch.Tensor:
 
 
 @each_family
+def test_nothing_is_left_undecided(family):
+    """Each family's loss, as it is derived by default, is shown to be convex or shown not to be."""
+    h, t = hessian(family), tail(family)
+    assert {h.in_theta.answer, h.in_eta.answer} <= {"convex", "not convex"}
+    assert "not decided" not in t.kinds.values()
+
+
+@each_family
 def test_they_answer(family):
     for record in (fisher(family), hessian(family), tail(family)):
         assert family in record.text()
@@ -94,7 +103,7 @@ def information(f, etas) -> np.ndarray:
 @each
 def test_fisher_is_the_mean_square_of_drawn_slopes(family):
     f, d = fisher(family), derived(family)
-    if not f.exists or any(isinstance(v, sp.Tuple) for v in d.fixed.values()):
+    if not f.exists:
         with pytest.raises(ParameterError, match="cannot be integrated"):
             f.at(**dict.fromkeys(d.links, 0.5))
         return
@@ -180,11 +189,169 @@ def test_a_counter_example_is_one(family):
     if h.in_eta.answer != "not convex":
         assert h.in_eta.point is None
         return
+    if h.in_eta.eigenvalue is None:
+        assert family == "uniform"  # whose own test is below
+        return
     etas = [float(h.in_eta.point.get(o, 0.0)) for o in d.context.outputs]
     x = float(h.in_eta.point[d.density.variable])
     lowest = np.linalg.eigvalsh(differences(d, etas, x))[0]
     assert lowest == pytest.approx(h.in_eta.eigenvalue, rel=1e-3, abs=1e-6)
     assert lowest < 0
+
+
+def test_a_support_that_moves_is_not_convex():
+    """Uniform: finite at both ends of a line of settings, infinite in its middle."""
+    found = hessian("uniform").in_eta
+    assert found.eigenvalue is None
+    numbers = [float(v) for v in re.findall(r"-?[\d.]+\d", found.why.partition("between")[2])]
+    ends, x = (numbers[:2], numbers[2:]), float(found.point[derived("uniform").density.variable])
+    loss = ld.loss("uniform", reduction="none", validate=False)
+
+    def at(low, width):
+        outputs = tuple(torch.tensor([v]).double() for v in (low, width))
+        return loss(outputs, torch.tensor([x]).double())
+
+    assert all(torch.isfinite(at(*end)) for end in ends)
+    middle = [(a + b) / 2 for a, b in zip(*ends, strict=True)]
+    assert torch.isinf(at(*middle))
+
+
+# --- vectors: each statement about an entry i (and l), in the numbers of autograd ----------------
+
+VECTORS = [
+    f
+    for f in FAMILIES
+    if f not in SCALAR and any(isinstance(o, sp.IndexedBase) for o in derived(f).context.outputs)
+]
+each_vector = pytest.mark.parametrize("family", VECTORS)
+
+
+def at_entry(entry: sp.Expr, values: dict, i: int, other: int, count: int) -> float:
+    """A formula in entries ``i`` and ``l`` of vectors, in numbers."""
+    from lossderiv.symbolic.vectors import ENTRY, OTHER, with_classes
+
+    plain = with_classes(sp.sympify(entry), count, {ENTRY: i, OTHER: other, **values.get("x", {})})
+    numbers = {e: float(values[e.base][int(e.indices[0])]) for e in plain.atoms(sp.Indexed)}
+    return float(plain.xreplace({e: sp.Float(v, 30) for e, v in numbers.items()}).evalf(20))
+
+
+def vector_slopes(d, outputs, x) -> list[torch.Tensor]:
+    leaves = tuple(o.clone().requires_grad_() for o in outputs)
+    loss = ld.loss(d, reduction="sum", validate=False)(leaves, x)
+    return list(torch.autograd.grad(loss, leaves))
+
+
+@each_vector
+def test_fisher_of_vectors_is_the_mean_product_of_drawn_slopes(family):
+    f, d = fisher(family), derived(family)
+    if f.eta is None:
+        assert family == "multivariate_normal"
+        assert "coupled" in f.why
+        return
+    draws, count = 40000, 3
+    generator = torch.Generator().manual_seed(13)
+    rows = [0.5 * torch.randn(count, generator=generator).double() for _ in d.outputs]
+    outputs = tuple(r.expand(draws, count) for r in rows)
+    x = ld.loss(d).sample(outputs, generator=generator)
+    g = vector_slopes(d, outputs, x if x.dtype == torch.int64 else x.double())
+    values = dict(zip(d.context.outputs, rows, strict=True))
+    one = len(f.eta) == len(d.outputs) > 1
+    for a, row in enumerate(f.eta):
+        for b, entry in enumerate(row):
+            for i, other in ((0, 0), (1, 1), (0, 2), (2, 1)):
+                said = 0.0 if one and i != other else at_entry(entry, values, i, other, count)
+                products = g[a if one else 0][:, i] * g[b if one else 0][:, other]
+                error = products.std().item() / math.sqrt(draws)
+                assert abs(products.mean().item() - said) <= 7 * error + 1e-12
+
+
+@each_vector
+def test_second_derivatives_of_vectors_are_differences_of_autograds(family):
+    h, d = hessian(family), derived(family)
+    if h.eta is None:
+        assert family == "multivariate_normal"
+        return
+    outputs, x = inputs(d, shape=(1,), seed=5)
+    count = outputs[0].shape[-1]
+    values = {o: v[0] for o, v in zip(d.context.outputs, outputs, strict=True)}
+    if x.dtype == torch.int64:
+        values["x"] = {d.density.variable: int(x)}
+    else:
+        values[d.density.variable] = x[0]
+    one, step = len(h.eta) == len(outputs) > 1, 1e-5
+    for a, row in enumerate(h.eta):
+        for b, entry in enumerate(row):
+            for i, other in ((0, 0), (1, 1)) if one else ((0, 0), (1, 1), (0, 2), (2, 1)):
+                sides = []
+                for sign in (1, -1):
+                    moved = [o.clone() for o in outputs]
+                    moved[b if one else 0][0, other] += sign * step
+                    sides.append(vector_slopes(d, moved, x)[a if one else 0][0, i].item())
+                found = (sides[0] - sides[1]) / (2 * step)
+                said = at_entry(entry, values, i, other, count)
+                assert said == pytest.approx(found, rel=2e-5, abs=2e-6)
+
+
+@each_vector
+def test_convexity_of_vectors(family):
+    """Chords for a yes; for a no, differences of autograd at the point that was found."""
+    h, d = hessian(family), derived(family)
+    loss = ld.loss(d, reduction="none", validate=False)
+    if h.in_eta:
+        _, x = inputs(d, shape=(300,))
+        generator = torch.Generator().manual_seed(4)
+        a, b = (
+            tuple(2 * torch.randn((300, 5), generator=generator).double() for _ in d.outputs)
+            for _ in range(2)
+        )
+        middle = loss(tuple((p + q) / 2 for p, q in zip(a, b, strict=True)), x)
+        assert (middle <= (loss(a, x) + loss(b, x)) / 2 + 1e-9).all()
+        return
+    point = {str(s): float(v) for s, v in h.in_eta.point.items()}
+    plain = {k.replace("[i]", "[0]"): v for k, v in point.items()}
+
+    def vector(name: str) -> list[float]:
+        return [v for _, v in sorted((k, v) for k, v in plain.items() if k.startswith(name + "["))]
+
+    rows = [vector(n) for n in d.outputs]
+    sizes = [len(r) for r in rows]
+    x = torch.tensor([vector(d.density.variable.label.name)]).double()
+
+    def flat(values) -> np.ndarray:
+        parts = torch.split(torch.tensor(values).double(), sizes)
+        found = vector_slopes(d, [p[None] for p in parts], x)
+        return torch.cat([g.flatten() for g in found]).numpy()
+
+    start = np.concatenate([np.array(r) for r in rows])
+    columns = [(flat(start + 1e-5 * e) - flat(start - 1e-5 * e)) / 2e-5 for e in np.eye(len(start))]
+    lowest = np.linalg.eigvalsh(np.array(columns))[0]
+    assert lowest == pytest.approx(h.in_eta.eigenvalue, rel=1e-3)
+    assert lowest < 0
+
+
+@each_vector
+def test_far_entries_pull_as_said(family):
+    """Autograd's gradient as one entry of the data goes to an end of its domain."""
+    t, d = tail(family), derived(family)
+    outputs, _ = inputs(d, shape=(1,), seed=3)
+    for k, ends in enumerate(t.ends.values()):
+        if not ends:
+            data = d.density.data.bounded(d.fixed)
+            assert data.total is not None or data.shape == "category"
+        for end in ends:
+            norms = []
+            for r in (1e-6, 1e-12) if math.isfinite(end.end) else (1e5, 1e10):
+                x = torch.full((1, outputs[0].shape[-1]), 0.3).double()
+                if d.density.data.shape == "simplex":
+                    first = r if end.end == 0 else 1 - r
+                    x[:] = (1 - first) / (x.shape[-1] - 1)
+                    x[0, 0] = first
+                else:
+                    x[0, 0] = math.copysign(r, end.end)
+                norms.append(vector_slopes(d, outputs, x)[k].norm().item())
+            near, far = norms
+            assert end.kind == "unbounded"  # as it is for all of these
+            assert far > 1.3 * near
 
 
 @each

@@ -17,7 +17,7 @@ import sympy as sp
 from lossderiv.catalogue import FAMILIES
 from lossderiv.derivations import derive, find_density
 from lossderiv.domains import LINKS
-from lossderiv.errors import ParameterError
+from lossderiv.errors import DerivationError, ParameterError
 from lossderiv.insight.claim import Claim
 from lossderiv.insight.record import Shown
 from lossderiv.insight.totals import (
@@ -46,7 +46,8 @@ class Divergence(Shown):
     was found.
 
     ``symbols`` are the free parameters by name, those of q ending in ``_q`` and those of p in
-    ``_p``. ``checks`` are the numbers by quadrature or summation at the probed parameters.
+    ``_p``. ``checks`` are the numbers by quadrature or summation at the probed parameters, and
+    ``asked`` is what :func:`kl` was called with.
     """
 
     q: str
@@ -56,6 +57,7 @@ class Divergence(Shown):
     reason: str
     steps: tuple[Claim, ...]
     checks: tuple[tuple[Mapping[str, float], float], ...] = ()
+    asked: tuple = ()
 
     @property
     def title(self) -> str:
@@ -67,6 +69,30 @@ class Divergence(Shown):
         if self.expr is None:
             return [("no closed form", [self.reason]), *(s.row() for s in self.steps)]
         return [*(s.row() for s in self.steps), ("result, in nats", [self.expr])]
+
+    def check(self) -> tuple[str, ...]:
+        """Each average, and the result, once more by quadrature or summation.
+
+        Returns the verdicts; raises ``DerivationError`` at a claim that is false.
+        """
+        if not self.checks:
+            return tuple(step.verdict for step in self.steps)
+        q, p, fixed = self.asked
+        one, other = _Side(q, "_q", fixed), _Side(p, "_p", fixed)
+        x = one.x
+        gap = other.nll.xreplace({other.x: x}) - one.nll
+        for step in self.steps[1:]:
+            body = gap if step.label == "average" else step.left.args[0]
+            _, wrong = _checked(step.right, body, one, other, x)
+            if wrong:
+                raise DerivationError(
+                    f"The step '{step.label}' of {self.title} ({step.left} = {step.right}) is "
+                    f"false: {wrong}. Correct the formula that made it."
+                )
+        _, wrong = _checked(self.expr, gap, one, other, x)
+        if wrong:
+            raise DerivationError(f"The closed form of {self.title} is false: {wrong}.")
+        return tuple(step.verdict for step in self.steps)
 
     def at(self, **values: float) -> float:
         """The closed form in numbers.
@@ -120,7 +146,7 @@ def kl(q: str | Density | Derivation, p: str | Density | Derivation, **fixed: fl
             f"are {', '.join((*one.names, *other.names))}."
         )
     symbols = {s.name: s for side in (one, other) for s in side.free}
-    made = {"q": one.name, "p": other.name, "symbols": symbols}
+    made = {"q": one.name, "p": other.name, "symbols": symbols, "asked": (q, p, dict(fixed))}
     if one.is_classes and other.is_classes:
         return _of_classes(one, other, made)
     if not (one.is_scalar and other.is_scalar):

@@ -10,6 +10,7 @@ Sources: Barndorff-Nielsen (1978), chapter 8; Bishop (2006), section 2.4.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from types import MappingProxyType
 import sympy as sp
 
 from lossderiv.derivations import derive
+from lossderiv.insight.entries import one_entry
 from lossderiv.insight.evidence import SIZE, rank_of_log_likelihoods, supports_move
 from lossderiv.insight.record import Row, Shown, heading
 from lossderiv.insight.separate import Separated, separate
@@ -40,7 +42,9 @@ class ExponentialFamily(Shown):
     each parameter to its formula in the natural parameters (``omega``), and
     ``natural_log_partition`` is the log-partition there; both are ``None`` where no closed form
     was found. ``canonical`` says whether the links in use make the raw outputs natural parameters,
-    up to a constant factor. ``steps`` are the claims, each checked.
+    up to a constant factor. ``steps`` are the claims, each checked. For a no, ``obstacle`` is the
+    term of ``-log p`` (or the condition on the data) that ties the data to what is learned, and
+    ``rank`` how many statistics a table of log-likelihoods needs at least, where it was counted.
     """
 
     derivation: Derivation
@@ -55,6 +59,8 @@ class ExponentialFamily(Shown):
     natural_log_partition: sp.Expr | None = None
     canonical: bool = False
     steps: tuple[Step, ...] = ()
+    obstacle: sp.Expr | None = None
+    rank: int | None = None
 
     def __bool__(self) -> bool:
         return self.answer == "yes"
@@ -126,7 +132,7 @@ def exponential_family(of: str | Density | Derivation, **options) -> Exponential
     condition = supports_move(d, inside)
     if condition is not None:
         reason = f"the support moves with its parameters: the data must keep {condition} >= 0"
-        return ExponentialFamily(d, "no", reason)
+        return ExponentialFamily(d, "no", reason, obstacle=condition)
     parts = _separated(d)
     if parts.entangled is not None:
         return _no(d)
@@ -198,18 +204,27 @@ def _no(d: Derivation) -> ExponentialFamily:
     )
     where = f"the term {tangled} of -log p ties the data to what is learned"
     rank = rank_of_log_likelihoods(d)
+    answer, why = _judged(d, rank)
+    return ExponentialFamily(d, answer, f"{where}; {why}", obstacle=tangled, rank=rank)
+
+
+def _judged(d: Derivation, rank: int | None) -> tuple[str, str]:
+    """What the rank of a table of log-likelihoods says about a density that cannot be sorted."""
     if rank is None:
-        return ExponentialFamily(d, "not found", f"{where}; no other way was found to sort it")
-    if rank < SIZE:
-        return ExponentialFamily(
-            d, "not found", f"{where}, although {rank} statistics seem to be enough"
+        return "not found", "no other way was found to sort it"
+    data = d.density.data.bounded(d.fixed)
+    outcomes = data.high - data.low + 1 if data.integer else math.inf
+    if rank == SIZE:
+        return "no", (
+            f"a table of log p at {SIZE + 1} data and {SIZE + 1} parameters, its means taken out, "
+            f"has rank {rank}: fewer than {rank} statistics cannot be sufficient"
         )
-    return ExponentialFamily(
-        d,
-        "no",
-        f"{where}; a table of log p at {SIZE + 1} data and {SIZE + 1} parameters, its means taken "
-        f"out, has rank {rank}: fewer than {rank} statistics cannot be sufficient",
-    )
+    if rank == outcomes - 1 > len(d.links):
+        return "no", (
+            f"with {outcomes} outcomes no likelihood needs more than {rank} statistics, and this "
+            f"one needs all {rank}: it has no form shorter than the list of its probabilities"
+        )
+    return "not found", f"although {rank} statistics seem to be enough"
 
 
 def _yes(d: Derivation, parts: Separated) -> ExponentialFamily:
@@ -326,11 +341,12 @@ def _vector(d, natural, statistic, partition, base) -> ExponentialFamily:
     products = [f * t for f, t in zip(natural, statistic, strict=True)]
     total = sp.Add(*(sum_over(p.xreplace({ENTRY: RUNNING}), RUNNING) for p in products))
     steps = [_sorted_step(d, total - partition + base)]
-    mean, canonical = None, False
+    found, canonical = None, False
     if len(natural) == len(d.links) == 1 and d.scale == 1:
-        mean, canonical = _mean_of_entry(d, natural[0], statistic[0])
-    if mean is not None:
-        in_outputs, mean = mean
+        found, canonical = _mean_of_entry(d, natural[0], statistic[0])
+    mean = _means_of_one_entry(d, statistic)
+    if found is not None:
+        in_outputs, mean = found[0], (found[1],)
         steps.append(
             Step(
                 next(iter(d.gradient.values())),
@@ -349,10 +365,21 @@ def _vector(d, natural, statistic, partition, base) -> ExponentialFamily:
         statistic,
         partition,
         sp.exp(base),
-        None if mean is None else (mean,),
+        mean,
         canonical=canonical,
         steps=tuple(steps),
     )
+
+
+def _means_of_one_entry(d: Derivation, statistic: Fold) -> Fold | None:
+    """The means where each entry is a density by itself, found from that density."""
+    alone = one_entry(d)
+    if alone is None:
+        return None
+    e = exponential_family(alone.derivation)
+    pairs = zip(e.statistic, e.mean or (), strict=False)
+    known = {alone.of_vector(t): alone.of_vector(m) for t, m in pairs}
+    return tuple(known[t] for t in statistic) if set(statistic) <= set(known) else None
 
 
 def _mean_of_entry(d: Derivation, natural: sp.Expr, statistic: sp.Expr):
@@ -371,6 +398,10 @@ def _mean_of_entry(d: Derivation, natural: sp.Expr, statistic: sp.Expr):
         return None, False
     (gradient,) = d.gradient.values()
     mean = sp.expand(gradient / slope + statistic)
+    total, x = d.density.data.total, d.density.variable
+    if total is not None:  # the counts of the data add up to it
+        whole = {s: sp.Integer(total) for s in mean.atoms(sp.Sum) if s.function.has(x)}
+        mean = mean.xreplace(whole)
     _, data = _touching(d)
     undo = UNDONE.get(d.links[name].name)
     if data(mean) or undo is None:

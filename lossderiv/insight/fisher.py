@@ -11,14 +11,16 @@ Source for the definition: Lehmann and Casella (1998), section 2.5.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import mpmath as mp
 import sympy as sp
 
 from lossderiv.derivations import derive
-from lossderiv.errors import ParameterError
-from lossderiv.insight.curvature import Matrix
+from lossderiv.errors import DerivationError, ParameterError
+from lossderiv.insight.curvature import Matrix, axes, few_outcomes, hessian, label
+from lossderiv.insight.entries import has_vectors, one_entry
 from lossderiv.insight.evidence import supports_move
 from lossderiv.insight.expectation import expectation
 from lossderiv.insight.exponential import exponential_family
@@ -26,7 +28,9 @@ from lossderiv.insight.record import Row, Shown, heading
 from lossderiv.insight.solve import cleared
 from lossderiv.special import inside
 from lossderiv.symbolic.functions import spell_out
+from lossderiv.symbolic.prove import prove
 from lossderiv.symbolic.records import Density, Derivation
+from lossderiv.symbolic.vectors import ENTRY, OTHER, RUNNING, LogSumExp, Softmax, slope_in
 
 DIGITS = 34
 AGREE = 28
@@ -38,7 +42,9 @@ class Fisher(Shown):
     """What :func:`fisher` found: the information of one datum about ``theta`` and ``eta``.
 
     The matrices are ``None`` where no closed form was found; ``why`` says how they were, or were
-    not. :meth:`at` integrates at given parameters in any case where the information exists.
+    not. Those of vectors have entries for row ``i`` and column ``l`` of one vector, or, where the
+    entries are independent, for an entry ``i`` alone. :meth:`at` integrates at given parameters in
+    any case where the information exists and the parameters are numbers.
     """
 
     derivation: Derivation
@@ -53,12 +59,39 @@ class Fisher(Shown):
         return f"{heading(d.density.name, d.fixed)}: Fisher information of one datum"
 
     def rows(self) -> list[Row]:
-        letters, rows = self.derivation.density.symbols, []
-        names = [letters[n] for n in self.derivation.links]
-        for matrix, by in ((self.theta, names), (self.eta, self.derivation.context.outputs)):
+        rows = []
+        for matrix, by in zip((self.theta, self.eta), axes(self.derivation), strict=True):
             for i, row in enumerate(matrix or ()):
-                rows += [(f"{by[i]}, {by[j]}", [row[j]]) for j in range(i, len(row))]
+                rows += [(label(by, i, j), [row[j]]) for j in range(i, len(row))]
         return [*rows, ("how", [self.why])]
+
+    def check(self) -> tuple[str, ...]:
+        """The closed form against its integral at two settings, to 12 digits.
+
+        For vectors it is compared with the second derivatives of the loss, where those are free of
+        the data. Returns what was done; raises ``DerivationError`` where the two differ.
+        """
+        d = self.derivation
+        if self.theta is None and self.eta is None:
+            return ()
+        if has_vectors(d):
+            return _checked_vectors(self)
+        for k in range(2):
+            domains = {n: d.density.parameters[n] for n in d.links}
+            values = {
+                n: v.typical[(k + j) % len(v.typical)] for j, (n, v) in enumerate(domains.items())
+            }
+            point = {d.density.symbols[n]: sp.Float(v, 30) for n, v in values.items()}
+            for i, row in enumerate(_integrated(d, values)):
+                for j, number in enumerate(row):
+                    said = float(spell_out(self.theta[i][j]).xreplace(point))
+                    if not abs(said - number) <= 1e-11 * max(1, abs(number)):
+                        raise DerivationError(
+                            f"The Fisher information of {d.density.name} was found to be "
+                            f"{self.theta[i][j]}, {said} at {values}, where the integral is "
+                            f"{number}. Correct the formula that made it."
+                        )
+        return ("checked by quadrature at 2 settings",)
 
     def at(self, **theta: float) -> tuple[tuple[float, ...], ...]:
         """The information about the learned parameters at given values, by quadrature.
@@ -68,17 +101,54 @@ class Fisher(Shown):
         ((0.25,),)
         """
         d = self.derivation
-        if set(theta) != set(d.links) or not self.exists or not _is_scalar(d):
+        if set(theta) != set(d.links) or not self.exists or has_vectors(d):
             raise ParameterError(
                 f"The Fisher information of {d.density.name} cannot be integrated at "
                 f"{theta or 'no parameters'}: give a value for each of {', '.join(d.links)} "
                 f"({self.why})."
             )
-        point = {d.density.symbols[n]: sp.Rational(str(v)) for n, v in theta.items()}
-        scores = _scores(d)
+        return _integrated(d, theta)
+
+
+def _integrated(d: Derivation, theta: Mapping[str, float]) -> tuple[tuple[float, ...], ...]:
+    """The means of products of slopes, by quadrature or summation."""
+    point = {d.density.symbols[n]: sp.Rational(str(v)) for n, v in theta.items()}
+    if not _is_scalar(d):  # given cuts: the outcomes are few
+        outcomes = [p.xreplace(point).evalf(30) for p in few_outcomes(d).values()]
+        slopes = [
+            [p.diff(d.density.symbols[n]).xreplace(point).evalf(30) for n in d.links]
+            for p in few_outcomes(d).values()
+        ]
+        size = range(len(d.links))
         return tuple(
-            tuple(float(expectation(d, a * b, point, digits=15)) for b in scores) for a in scores
+            tuple(
+                float(sum(s[i] * s[j] / p for s, p in zip(slopes, outcomes, strict=True)))
+                for j in size
+            )
+            for i in size
         )
+    scores = _scores(d)
+    return tuple(
+        tuple(float(expectation(d, a * b, point, digits=15)) for b in scores) for a in scores
+    )
+
+
+def _checked_vectors(f: Fisher) -> tuple[str, ...]:
+    d = f.derivation
+    alone = one_entry(d)
+    if alone is not None:
+        return fisher(alone.derivation).check()
+    h = hessian(d)
+    data = d.density.variable
+    found = []
+    for ours, bent in ((f.theta, h.theta), (f.eta, h.eta)):
+        if ours is None or bent is None:
+            continue
+        second = _total_known(d, bent[0][0])
+        if getattr(data, "label", data) in second.free_symbols:
+            continue
+        found.append(prove(second, ours[0][0], d.context))
+    return tuple(found)
 
 
 def fisher(of: str | Density | Derivation, **options) -> Fisher:
@@ -96,8 +166,10 @@ def fisher(of: str | Density | Derivation, **options) -> Fisher:
     if supports_move(d, inside) is not None:
         why = "the support moves with the parameters, so the slopes do not hold the information"
         return Fisher(d, None, None, why, exists=False)
-    if not _is_scalar(d):
-        return Fisher(d, None, None, "no closed form found: data or outputs are vectors")
+    if has_vectors(d):
+        return _of_vectors(d)
+    if (outcomes := few_outcomes(d)) is not None and not _is_scalar(d):
+        return _of_outcomes(d, outcomes)
     return _of_exponential_family(d) or _of_location_and_scale(d) or _not_found(d)
 
 
@@ -109,6 +181,61 @@ def _is_scalar(d: Derivation) -> bool:
     symbols = (d.density.variable, *d.context.outputs)
     given = not any(isinstance(v, sp.Tuple) for v in d.fixed.values())
     return given and all(d.context.domains[s].shape == "scalar" for s in symbols)
+
+
+def _of_vectors(d: Derivation) -> Fisher:
+    """One entry tells it all, or the slopes of the means in another entry ``l`` do."""
+    alone = one_entry(d)
+    if alone is not None:
+        f = fisher(alone.derivation)
+        theta, eta = (_translated(m, alone.of_vector) for m in (f.theta, f.eta))
+        return Fisher(d, theta, eta, f"{f.why}; different entries share no information")
+    e = exponential_family(d)
+    if not e or e.mean is None:
+        why = "no closed form found for vectors whose entries are coupled"
+        return Fisher(d, None, None, f"{why}; E of the squared slopes can be sampled")
+    (output,), (gradient,) = d.context.outputs, d.gradient.values()
+    (omega,), (mean,), (statistic,) = e.natural, e.mean, e.statistic
+    if e.canonical:
+        slope = _total_known(d, slope_in(gradient + statistic, output[OTHER]))
+        total = LogSumExp(output[RUNNING], RUNNING)
+        shares = {sp.exp(output[n] - total): Softmax(output[n], n) for n in (ENTRY, OTHER)}
+        why = "the raw outputs are natural parameters: the slope of a mean in another entry"
+        return Fisher(d, None, ((slope.xreplace(shares),),), why)
+    ((name, link),) = d.theta.items()
+    vector = d.density.symbols[name]
+    theta = omega.diff(vector[ENTRY]) * slope_in(mean, vector[OTHER])
+    theta = sp.expand(theta)
+    step = link.diff(output[ENTRY])
+    turned = theta.xreplace({e: link.xreplace({ENTRY: e.indices[0]}) for e in _entries(theta)})
+    eta = sp.expand(step * turned * step.xreplace({ENTRY: OTHER}))
+    why = "an exponential family: the slopes of the natural parameters times those of the means"
+    return Fisher(d, ((theta,),), ((eta,),), why)
+
+
+def _entries(formula: sp.Expr) -> list[sp.Indexed]:
+    return list(formula.atoms(sp.Indexed))
+
+
+def _total_known(d: Derivation, formula: sp.Expr) -> sp.Expr:
+    """The sum of the data written as the number that it must be."""
+    total, x = d.density.data.total, d.density.variable
+    sums = [s for s in formula.atoms(sp.Sum) if s.function.has(x)]
+    return formula.xreplace(dict.fromkeys(sums, sp.sympify(total))) if sums else formula
+
+
+def _translated(matrix: Matrix | None, to: Callable) -> Matrix | None:
+    return None if matrix is None else tuple(tuple(map(to, row)) for row in matrix)
+
+
+def _of_outcomes(d: Derivation, outcomes: Mapping[int, sp.Expr]) -> Fisher:
+    """The sum over all outcomes of ``(dp/da) (dp/db)/p``."""
+    thetas = [d.density.symbols[n] for n in d.links]
+    matrix = tuple(
+        tuple(sp.Add(*(p.diff(a) * p.diff(b) / p for p in outcomes.values())) for b in thetas)
+        for a in thetas
+    )
+    return Fisher(d, matrix, _in_outputs(d, matrix), f"a sum over the {len(outcomes)} outcomes")
 
 
 def _scores(d: Derivation) -> list[sp.Expr]:
@@ -124,9 +251,7 @@ def _of_exponential_family(d: Derivation) -> Fisher | None:
     thetas = [d.density.symbols[n] for n in d.links]
     matrix = tuple(
         tuple(
-            cleared(
-                sp.Add(*(f.diff(a) * m.diff(b) for f, m in zip(e.natural, e.mean, strict=True)))
-            )
+            _short(sp.Add(*(f.diff(a) * m.diff(b) for f, m in zip(e.natural, e.mean, strict=True))))
             for b in thetas
         )
         for a in thetas
@@ -146,7 +271,19 @@ def _in_outputs(d: Derivation, matrix: Matrix) -> Matrix:
 
 
 def _short(entry: sp.Expr) -> sp.Expr:
-    return min((entry, sp.expand(entry), cleared(entry)), key=sp.count_ops)
+    whole = cleared(entry)
+    return min((whole, _factored(whole), sp.expand(whole), entry), key=sp.count_ops)
+
+
+def _factored(entry: sp.Expr) -> sp.Expr:
+    """A product, with ``1 - p`` in it rather than ``p - 1``."""
+    factors, sign = [], 1
+    for factor in sp.Mul.make_args(sp.factor(entry)):
+        base, power = factor.as_base_exp()
+        if base.is_Add and power.is_Integer and any(t.is_Integer and t < 0 for t in base.args):
+            base, sign = -base, sign * (-1) ** int(power)
+        factors.append(base**power)
+    return sign * sp.Mul(*factors)
 
 
 def _of_location_and_scale(d: Derivation) -> Fisher | None:

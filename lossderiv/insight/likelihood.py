@@ -16,7 +16,8 @@ import sympy as sp
 
 from lossderiv import special
 from lossderiv.domains import Binary, Unit
-from lossderiv.errors import DensityError, ParameterError
+from lossderiv.errors import DensityError, DerivationError, ParameterError
+from lossderiv.insight import classes
 from lossderiv.insight.claim import Claim
 from lossderiv.insight.record import Shown, heading
 from lossderiv.insight.totals import (
@@ -35,6 +36,7 @@ from lossderiv.symbolic.logs import log_of_number
 from lossderiv.symbolic.probe import Formula
 from lossderiv.symbolic.records import Domain
 from lossderiv.symbolic.render import plain
+from lossderiv.symbolic.vectors import EACH, LogSumExp
 
 OUTPUTS = ((0.3, -0.8, 0.45), (-1.25, 0.6, -0.2), (2.1, 0.15, 1.1), (0.7, -0.35, 0.9))
 
@@ -69,6 +71,42 @@ class Likelihood(Shown):
         """Whether the loss itself is a negative log-likelihood, up to a constant."""
         return bool(self.values) and self.missing is None and self.temperature == 1
 
+    def check(self) -> tuple[str, ...]:
+        """The normaliser by quadrature and the name at twelve points, once more.
+
+        Returns the verdicts; raises ``DerivationError`` at a claim that is false.
+        """
+        x, outputs = self.variable, self.outputs
+        for step in self.steps:
+            if step.label == "sum over classes":
+                gaps = classes.gaps(step.right, self.loss, x, outputs[0])
+                if not all(abs(gap) <= classes.AGREE for gap in gaps):
+                    raise DerivationError(
+                        f"The normaliser {step.right} of {self.loss} is false: its log is off by "
+                        f"{mp.nstr(max(map(abs, gaps)), 6)} from the sum over the classes."
+                    )
+                continue
+            sides = Formula(step.left), Formula(step.right)
+            if step.label == "normalise":
+                total = _Total(Formula(self.loss), x, self.data, outputs)
+                pairs = [
+                    (mp.log(total.at(at)), sides[1].at(_at(x, 0, outputs, at)), at)
+                    for at in OUTPUTS
+                ]
+            elif step.label == "name" and not step.left.has(sp.Symbol("log(Z)")):
+                probes = [_at(x, v, outputs, at) for at in OUTPUTS for v in _values(self.data)]
+                pairs = [(sides[0].at(p), sides[1].at(p), p) for p in probes]
+            else:
+                continue
+            for a, b, point in pairs:
+                if not abs(a - b) <= LOOSE * max(1, abs(a)):
+                    raise DerivationError(
+                        f"The step '{step.label}' of the likelihood of {self.loss} is false: "
+                        f"{mp.nstr(a, 12)} against {mp.nstr(b, 12)} at {point}. Correct the "
+                        "formula that made it."
+                    )
+        return tuple(step.verdict for step in self.steps)
+
     @property
     def title(self) -> str:
         """The question."""
@@ -98,7 +136,8 @@ def likelihood_of(loss: sp.Expr | str, domain: Domain, target: str = "x") -> Lik
         A formula in the symbol ``target`` and the raw outputs (every other symbol), as a SymPy
         expression or as text, one element's loss.
     domain
-        Where the target lives: ``ld.Real``, ``ld.Unit``, ``ld.Binary``, ``ld.Count``, ...
+        Where the target lives: ``ld.Real``, ``ld.Unit``, ``ld.Binary``, ``ld.Count``, ... For
+        ``ld.Category`` the outputs are one vector: ``"logsumexp(eta) - eta[x]"``.
 
     >>> import lossderiv as ld
     >>> ld.likelihood_of("(x - eta)**2 / 2", ld.Real).answer
@@ -106,7 +145,11 @@ def likelihood_of(loss: sp.Expr | str, domain: Domain, target: str = "x") -> Lik
     >>> bce = ld.likelihood_of("softplus(eta) - x*eta", ld.Unit)
     >>> bce.is_likelihood, bce.family
     (False, 'continuous_bernoulli')
+    >>> ld.likelihood_of("logsumexp(eta) - eta[x]", ld.Category).answer
+    'categorical with logits eta: the loss is its negative log-likelihood.'
     """
+    if domain.shape == "category":
+        return _over_classes(loss, domain, target)
     expr, x, outputs = _read(loss, domain, target)
     question = {"loss": expr, "variable": x, "data": domain, "outputs": outputs}
     energy = Formula(expr)
@@ -145,6 +188,37 @@ def likelihood_of(loss: sp.Expr | str, domain: Domain, target: str = "x") -> Lik
     return Likelihood(
         **record, answer=answer, missing=missing, steps=steps, **_fields(found or heat)
     )
+
+
+def _over_classes(loss, domain: Domain, target: str) -> Likelihood:
+    """The same question for a loss over classes, where the total is a sum over the outputs."""
+    expr, x, vector = classes.read(loss, domain, target)
+    totals = classes.sums(expr, x, vector)
+    log_z, logits = classes.log_total(expr, x, vector)
+    step = Claim(
+        "sum over classes",
+        sp.Symbol("log(Z)"),
+        log_z,
+        "the log of the sum of exp(-loss) over the classes",
+        f"checked by adding up at {len(totals)} points",
+    )
+    moves = any(abs(z - totals[0]) > LOOSE * totals[0] for z in totals)
+    learned = {} if logits == 0 else {"p": sp.exp(logits - LogSumExp(logits, EACH))}
+    record = Likelihood(
+        expr,
+        x,
+        domain,
+        (vector,),
+        classes.answer_of(logits, log_z, totals, vector),
+        log_z if moves else _constant(None, totals[0]),
+        tuple(map(float, totals)),
+        log_z if moves else None,
+        "categorical" if logits != 0 else None,
+        learned=MappingProxyType(learned),
+        steps=(step,),
+    )
+    record.check()
+    return record
 
 
 def _read(loss, domain: Domain, target: str):

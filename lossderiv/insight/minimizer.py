@@ -10,8 +10,8 @@ Where the profile optima can be put into each other, they give the constants tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ from lossderiv.insight.averages import (
     Quantile,
     over_sample,
 )
+from lossderiv.insight.entries import has_vectors, one_entry
 from lossderiv.insight.evidence import spread
 from lossderiv.insight.exponential import exponential_family
 from lossderiv.insight.record import Row, Shown, heading
@@ -36,10 +37,14 @@ from lossderiv.insight.separate import Separated, separate
 from lossderiv.insight.solve import cleared, solved
 from lossderiv.special import inside
 from lossderiv.symbolic.functions import spell_out
+from lossderiv.symbolic.probe import Formula
 from lossderiv.symbolic.records import Density, Derivation
+from lossderiv.symbolic.vectors import ENTRY
 
 SAMPLES = 3
 ZERO = mp.mpf(10) ** -40
+ROUNDING = mp.mpf(10) ** -30
+STEP = mp.mpf(10) ** -6  # to either side of a corner or an edge, relative to 1 and the optimum
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Optimum:
     ``formula`` is ``None`` where no closed form was found; ``equation`` is then what it makes zero.
     ``curvature`` is the second derivative of the mean loss there, ``None`` at a corner or an edge,
     and ``verdict`` says how the equation and the sign of the curvature were checked. ``why`` says
-    by which argument the formula is the minimum.
+    by which argument the formula is the minimum, or why there is none; ``obstacle`` is the term
+    that then stood in the way, if it was one.
     """
 
     parameter: str
@@ -58,6 +64,7 @@ class Optimum:
     equation: sp.Expr | None = None
     curvature: sp.Expr | None = None
     verdict: str = ""
+    obstacle: sp.Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,19 @@ class Minimizer(Shown):
     def title(self) -> str:
         d = self.derivation
         return f"{heading(d.density.name, d.fixed)}: what minimises the loss over a sample"
+
+    def check(self) -> tuple[str, ...]:
+        """Each optimum put back once more: into the mean slope, or into the mean loss beside it.
+
+        Returns the verdicts; raises ``DerivationError`` at one that is none.
+        """
+        alone = one_entry(self.derivation)
+        if alone is not None:
+            return minimizer(alone.derivation).check()
+        if has_vectors(self.derivation):
+            return exponential_family(self.derivation).check()
+        problem = _Problem(self.derivation)
+        return tuple(problem.again(o) for o in self.profile.values() if o.formula is not None)
 
     def at(self, sample: Sequence[float], **others: float) -> dict[str, float]:
         """The constants of ``sample``, or with ``others`` given, the rest at their profile optima.
@@ -142,7 +162,7 @@ def minimizer(of: str | Density | Derivation, **options) -> Minimizer:
     False
     """
     d = derive(of, **options)
-    if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+    if has_vectors(d):
         return _of_entries(d)
     problem = _Problem(d)
     profile = {n: problem.profile(d.density.symbols[n]) for n in d.links}
@@ -151,21 +171,37 @@ def minimizer(of: str | Density | Derivation, **options) -> Minimizer:
 
 
 def _of_entries(d: Derivation) -> Minimizer:
-    """For a vector of outputs: where the mean of the statistic is its average."""
+    """For a vector of outputs: one entry by itself, or where statistics have their averages."""
+    alone = one_entry(d)
+    if alone is not None:
+        return _translated(d, minimizer(alone.derivation), alone.of_vector)
     e = exponential_family(d)
     name = next(iter(d.links))
-    nothing = Minimizer(
-        d, MappingProxyType({n: Optimum(n, None, "no closed form found") for n in d.links}), {}
-    )
     if e.mean is None or len(e.mean) != 1 or len(d.links) != 1:
-        return nothing
-    entries = [a for a in e.mean[0].atoms(sp.Indexed) if a.base == d.density.symbols[name]]
-    if len(entries) != 1 or not (factor := cleared(e.mean[0] / entries[0])).is_number:
-        return nothing
-    formula = Average(e.statistic[0]) / factor
+        why = "no closed form found: the entries are coupled"
+        return Minimizer(d, MappingProxyType({n: Optimum(n, None, why) for n in d.links}), {})
+    entry, average_ = d.density.symbols[name][ENTRY], Average(e.statistic[0])
+    factor = cleared(e.mean[0] / entry)
+    if not factor.is_number:
+        optimum = Optimum(name, None, "no closed form found for the root of", e.mean[0] - average_)
+        return Minimizer(d, MappingProxyType({name: optimum}), MappingProxyType({}))
+    formula = average_ / factor
     why = "where the mean of the statistic is its average over the sample: the loss is convex"
     optimum = Optimum(name, formula, f"{why} in the natural parameter", verdict=e.check()[-1])
     return Minimizer(d, MappingProxyType({name: optimum}), MappingProxyType({name: formula}))
+
+
+def _translated(d: Derivation, of_one: Minimizer, to: Callable) -> Minimizer:
+    """What holds for one entry, in the letters of the vectors."""
+    profile = {}
+    for name, o in of_one.profile.items():
+        there = {
+            field: None if (f := getattr(o, field)) is None else to(f)
+            for field in ("formula", "equation", "curvature", "obstacle")
+        }
+        profile[name] = replace(o, why=f"{o.why}; each entry by itself", **there)
+    constants = {n: to(f) for n, f in of_one.constants.items()}
+    return Minimizer(d, MappingProxyType(profile), MappingProxyType(constants))
 
 
 class _Problem:
@@ -181,6 +217,8 @@ class _Problem:
         """A few samples of numbers in the domain, with values for the parameters."""
         domain = self.d.density.data.bounded(self.d.fixed)
         numbers = spread(domain, 8)
+        if self.nll.has(inside):  # far enough up to lie in the support of the values below
+            numbers = [abs(v) + 5 for v in numbers]
         found = []
         for k in range(SAMPLES):
             sample = [*numbers[: 2 + k], numbers[-1]]
@@ -212,7 +250,7 @@ class _Problem:
             same = "; the other parameters are the same for all data"
         if parts.entangled is not None:
             why = f"no closed form found: {parts.entangled} ties {theta} to each datum"
-            return Optimum(str(theta), None, why)
+            return Optimum(str(theta), None, why, obstacle=parts.entangled)
         alone, pairs = _squares_completed(parts)
         terms = [(c, average(g, self.x, self.learned)) for c, g in pairs]
         terms.append((sp.Integer(1), average(parts.apart, self.x, self.learned)))
@@ -242,6 +280,38 @@ class _Problem:
         zero = "proven" if left == 0 else f"checked at {SAMPLES} samples"
         sign = "proven" if cleared(slope).is_positive else f"checked at {SAMPLES} samples"
         return f"slope 0: {zero}; curvature positive: {sign}"
+
+    def again(self, optimum: Optimum) -> str:
+        """An optimum verified: its slope is zero, or no step to either side lowers the loss."""
+        theta = self.d.density.symbols[optimum.parameter]
+        if optimum.equation is not None:
+            slope = optimum.equation.diff(theta).xreplace({theta: optimum.formula})
+            return self._checked(theta, optimum.equation, optimum.formula, slope)
+        for sample, point in self.samples:
+            given = {s: v for s, v in point.items() if s != theta}
+            with mp.workdps(60):
+                best = over_sample(optimum.formula, self.x, sample, {**self.fixed, **given})
+                size = 1 + abs(best)
+                here = min(  # an edge is a rounding away
+                    self._mean_loss(sample, {**given, theta: best + side * ROUNDING * size})
+                    for side in (0, -1, 1)
+                )
+                others = [
+                    self._mean_loss(sample, {**given, theta: best + side * STEP * size})
+                    for side in (-1, 1)
+                ]
+            if not all(here <= other for other in others):
+                raise DerivationError(
+                    f"The best {theta} of {self.d.density.name} was found to be "
+                    f"{optimum.formula}, but beside it the mean loss over {sample} is lower. "
+                    "Correct the argument that made it."
+                )
+        return optimum.verdict
+
+    def _mean_loss(self, sample, point: Mapping) -> mp.mpf:
+        point = {s: sp.Float(v, 40) if isinstance(v, mp.mpf) else v for s, v in point.items()}
+        loss = Formula(self.nll.xreplace({**self.fixed, **point}))
+        return mp.fsum(loss.at({self.x: x}) for x in sample) / len(sample)
 
     @property
     def fixed(self) -> dict:

@@ -35,6 +35,12 @@ class Penalty(Shown):
     kind: str
     strength: sp.Expr | None
     steps: tuple[Claim, ...]
+    density: Density | None = None
+
+    def check(self) -> tuple[str, ...]:
+        """Each claim proven or probed again; raises ``DerivationError`` at a false one."""
+        again = _claims(self.density, self.given, self.weight, self.expr, self.kind, self.strength)
+        return tuple(step.verdict for step in again)
 
     @property
     def title(self) -> str:
@@ -153,21 +159,32 @@ def map_penalty(prior: str | Density, **given: float) -> Penalty:
         if domain.name == "Real":
             values.setdefault(n, sp.Integer(0))
     w = sp.Symbol("w", real=True)
-    nll = _nll(density).xreplace({density.symbols[n]: v for n, v in values.items()})
-    nll = nll.xreplace({density.variable: w})
+    nll = _nll_of_weight(density, values, w)
     expr = sp.Add(*(t for t in sp.Add.make_args(nll) if t.has(w)))
+    kind, strength = _kind(expr, w)
+    steps = _claims(density, values, w, expr, kind, strength)
+    return Penalty(density.name, values, w, expr, kind, strength, steps, density)
+
+
+def _nll_of_weight(density: Density, values: Mapping, w: sp.Symbol) -> sp.Expr:
+    nll = _nll(density).xreplace({density.symbols[n]: v for n, v in values.items()})
+    return nll.xreplace({density.variable: w})
+
+
+def _claims(density: Density, values: Mapping, w, expr, kind: str, strength) -> tuple[Claim, ...]:
+    """What the record says, each claim verified as it is made."""
     domains = {w: density.data}
     domains |= {density.symbols[n]: d for n, d in density.parameters.items() if n not in values}
-    verdict = prove(nll, expr, Context(domains, (w,)), "constant")
-    kind, strength = _kind(expr, w)
+    context = Context(domains, (w,))
+    verdict = prove(_nll_of_weight(density, values, w), expr, context, "constant")
     steps = [
         Claim("penalty", -sp.Function("log_p")(w), expr, "up to what no weight moves", verdict)
     ]
     if kind:
         shape = w**2 / 2 if kind == "weight decay" else sp.Abs(w)
-        same = prove(expr, strength * shape, Context(domains, (w,)))
+        same = prove(expr, strength * shape, context)
         steps.append(Claim(kind, sp.Symbol("strength"), strength, "what multiplies it", same))
-    return Penalty(density.name, values, w, expr, kind, strength, tuple(steps))
+    return tuple(steps)
 
 
 def _nll(density: Density) -> sp.Expr:

@@ -9,21 +9,25 @@ exponents a power law, halved exponents a logarithm.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import mpmath as mp
-import sympy as sp
 
 from lossderiv.derivations import derive
+from lossderiv.insight.entries import entries_in
 from lossderiv.insight.record import Row, Shown, heading
 from lossderiv.symbolic.probe import Formula, points
 from lossderiv.symbolic.records import Density, Derivation
+from lossderiv.symbolic.vectors import CLASSES, ENTRY
 
 FAR = (8, 16, 32)  # distances as powers of ten
 FLAT = 1e-5
 STEEP = 20.0
+
+Pull = Callable[[Mapping, mp.mpf], mp.mpf]
+"""(raw outputs and all else, the datum) -> the size of the gradient."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,15 @@ class End:
     """The gradient in one output towards one end of the data's domain.
 
     ``kind`` is ``"unbounded"``, ``"bounded"`` or ``"redescending"`` (it returns to 0), and ``how``
-    says at what rate, or which value it approaches, at the raw outputs that were probed.
+    says at what rate, or which value it approaches, at the raw outputs that were probed. ``power``
+    is the exponent of a power law, in ``|x|`` or in the distance to a finite end, if it is the same
+    at all of them.
     """
 
     end: float
     kind: str
     how: str
+    power: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,30 +92,55 @@ def tail(of: str | Density | Derivation, **options) -> Tail:
     """
     d = derive(of, **options)
     data = d.density.data.bounded(d.fixed)
+    if data.shape != "scalar":
+        return Tail(d, MappingProxyType({name: _of_vectors(d, name) for name in d.outputs}))
     ends = {}
     for name in d.outputs:
-        if data.shape != "scalar" or any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
-            finite = data.shape == "category"
-            ends[name] = () if finite else (End(math.inf, "not decided", "the data are vectors"),)
-            continue
         slope = Formula(d.gradient[name])
         sides = [] if data.integer and math.isfinite(data.high) else [data.low, data.high]
         if data.integer and sides:
             sides = [side for side in sides if not math.isfinite(side)]
-        ends[name] = tuple(_end(d, slope, side, -1 if k else 1) for k, side in enumerate(sides))
+
+        def pull(point: Mapping, x: mp.mpf, slope=slope) -> mp.mpf:
+            return abs(slope.at({**point, d.density.variable: x}))
+
+        ends[name] = tuple(_end(d, pull, side, -1 if k else 1) for k, side in enumerate(sides))
     return Tail(d, MappingProxyType(ends))
 
 
-def _end(d: Derivation, slope: Formula, end: float, inward: int) -> End:
+def _of_vectors(d: Derivation, name: str) -> tuple[End, ...]:
+    """One entry of the data goes to an end of its domain, the others stay or share what is left.
+
+    The pull is the length of the gradient in all entries of the output.
+    """
+    data, output = d.density.data, d.symbols[name]
+    if data.shape == "category" or data.total is not None:
+        return ()
+    count = entries_in(d)
+    slopes = Formula(d.gradient[name])
+    size = d.context.domains[output].width(count)
+
+    def pull(point: Mapping, x: mp.mpf) -> mp.mpf:
+        rest = [(1 - x) / (count - 1)] * (count - 1) if data.shape == "simplex" else (0.4, -0.7)
+        there = {**point, d.density.variable: (x, *rest), CLASSES: count}
+        values = [slopes.at({**there, ENTRY: n}) for n in range(size)]
+        return mp.sqrt(mp.fsum(v**2 for v in values))
+
+    sides = ((data.low, 1), (data.high, -1))
+    return tuple(_end(d, pull, side, inward) for side, inward in sides)
+
+
+def _end(d: Derivation, pull: Pull, end: float, inward: int) -> End:
     """What the slope does towards ``end`` at two settings of the outputs."""
-    found = [_at(d, slope, end, inward, point) for point in points(d.context)[1:3]]
+    found = [_at(pull, end, inward, point) for point in points(d.context)[1:3]]
     kinds = {e.kind for e in found}
     worst = next(k for k in ("unbounded", "not decided", "bounded", "redescending") if k in kinds)
     how = dict.fromkeys(e.how for e in found if e.kind == worst)
-    return End(end, worst, " or ".join(how))
+    powers = {e.power for e in found}
+    return End(end, worst, " or ".join(how), powers.pop() if len(powers) == 1 else None)
 
 
-def _at(d: Derivation, slope: Formula, end: float, inward: int, point) -> End:
+def _at(pull: Pull, end: float, inward: int, point: Mapping) -> End:
     values = []
     for power in FAR:
         with mp.workdps(80):
@@ -116,7 +148,7 @@ def _at(d: Derivation, slope: Formula, end: float, inward: int, point) -> End:
                 x = mp.mpf(end) + inward * mp.mpf(10) ** -power
             else:
                 x = mp.sign(end) * mp.mpf(10) ** power
-        values.append(abs(slope.at({**point, d.density.variable: x})))
+        values.append(pull(point, x))
     if any(mp.isnan(v) for v in values):
         return End(end, "not decided", "the gradient is no number there")
     if any(mp.isinf(v) for v in values):
@@ -135,14 +167,15 @@ def _named(end: float, rates: list[float], last: mp.mpf, distance: str) -> End:
     early, late = rates
     sign = -1 if math.isfinite(end) else 1
     if abs(late) < FLAT:
-        return End(end, "bounded", f"approaching {mp.nstr(last, 4)} in absolute value")
+        return End(end, "bounded", f"approaching {mp.nstr(last, 4)} in absolute value", 0.0)
     if late > STEEP:
         return End(end, "unbounded", "faster than any power")
     if late < -STEEP:
         return End(end, "redescending", "faster than any power")
     if abs(late - early) < 1e-3:
         kind = "unbounded" if late > 0 else "redescending"
-        return End(end, kind, f"like {distance} to the power {sign * late:.4g}")
+        power = float(f"{sign * late:.4g}")
+        return End(end, kind, f"like {distance} to the power {power:g}", power)
     if late > 0:
         return End(end, "unbounded", f"like the log of {distance} or a power of it")
     return End(end, "redescending", "slowly")

@@ -22,6 +22,8 @@ SPELLINGS = {
     "cutpoints": "c",
     "diag": "d",
     "off": "o",
+    "low": r"\mathrm{low}",
+    "width": r"\mathrm{width}",
 }
 
 
@@ -89,6 +91,21 @@ class _Tex(LatexPrinter):
     def _print_KroneckerDelta(self, expr, exp=None):
         i, j = (self._print(a) for a in expr.args)
         return rf"[{i} = {j}]"
+
+    def _print_polygamma(self, expr, exp=None):
+        order, x = expr.args
+        primes = "'" * int(order) if order.is_Integer and order < 4 else rf"^{{({order})}}"
+        body = rf"\psi{primes}\left({self._print(x)}\right)"
+        return body if exp is None else rf"\left[{body}\right]^{{{exp}}}"
+
+    def _print_beta(self, expr, exp=None):
+        power = "" if exp is None else f"^{{{exp}}}"
+        inside = ", ".join(self._print(a) for a in expr.args)
+        return rf"\operatorname{{B}}{power}\left({inside}\right)"
+
+    def _print_atan2(self, expr):
+        up, across = (self._print(a) for a in expr.args)
+        return rf"\operatorname{{atan2}}\left({up}, {across}\right)"
 
     def _print_Add(self, expr, order=None):
         terms = in_reading_order(expr)

@@ -14,6 +14,7 @@ from lossderiv.symbolic.functions import Special, spell_out
 CLASSES = sp.Symbol("K", integer=True, positive=True)
 RUNNING = sp.Idx("j", CLASSES)
 ENTRY = sp.Idx("i", CLASSES)
+OTHER = sp.Idx("l", CLASSES)  # of a second derivative: the column
 EACH = sp.Idx("k", CLASSES)  # of a product over entries, and of the sum that is its log
 INWARD, OUTWARD = sp.Idx("m", CLASSES), sp.Idx("n", CLASSES)  # bound in equations of vectors
 
