@@ -123,6 +123,22 @@ EXERCISES: dict[str, Exercise] = {
         of="continuous_bernoulli",
         returns="mean",
     ),
+    "11.1": Exercise(
+        "the slope of the Poisson loss in the log of the rate",
+        of="poisson",
+        returns="slope",
+    ),
+    "11.2": Exercise(
+        "the slope of the exponential density's loss in the log of the rate",
+        of="exponential",
+        returns="slope",
+    ),
+    "11.3": Exercise(
+        "the mean of a binomial count of 16, given its logit",
+        of="binomial",
+        returns="mean",
+        fixed={"n": 16},
+    ),
 }
 
 REDUCTIONS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {

@@ -12,7 +12,16 @@ import pytest
 import sympy as sp
 import torch
 from lossderiv_book import atlas
-from lossderiv_book.atlas import curves, drawing, explorer, mentions, pages, settings, words
+from lossderiv_book.atlas import (
+    curves,
+    drawing,
+    explorer,
+    knowledge,
+    mentions,
+    pages,
+    settings,
+    words,
+)
 
 import lossderiv as ld
 from lossderiv.catalogue import FAMILIES
@@ -144,6 +153,56 @@ def test_tables_of_the_atlas_hold_no_strangers():
             assert all(set(row) <= set(FAMILIES[name].parameters) for row in rows)
 
 
+# --- what each loss knows ---------------------------------------------------------------------
+
+
+@cache
+def told(name: str) -> knowledge.Known:
+    return knowledge.Known(family_of(name))
+
+
+@by_family
+def test_a_row_tells_what_the_records_say(family):
+    """Each cell against the record that it is made of; nothing is left without a word."""
+    known = told(family)
+    cells = knowledge.row(known).strip("| ").split(" | ")
+    assert len(cells) == len(knowledge.COLUMNS)
+    assert all(cells)
+    first, named, exponential, minimised, _, pull, convex = cells
+    assert f"../atlas/families/{family}.md" in first
+    assert (named == "no named loss matches") == (not known.family.known_as)
+    assert exponential.startswith("yes" if known.exponential else "no")
+    for symbol in known.minimizer.constants:
+        assert words.tex_name(symbol) in minimised
+    lacking = [o for o in known.minimizer.profile.values() if o.formula is None]
+    assert len(re.findall("no closed form|no single best", minimised)) == len(lacking)
+    for kind in known.tail.kinds.values():
+        assert kind in pull
+    answers = (known.hessian.in_theta, known.hessian.in_eta)
+    assert ("yes" in convex) == any(answers)
+    assert ("no, " in convex) == any(a.answer == "not convex" for a in answers)
+    assert "None" not in " ".join(cells)
+
+
+def test_a_table_for_each_kind_of_data():
+    families = tuple(family_of(n) for n in ("normal", "poisson", "categorical"))
+    text = knowledge.tables(families)
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## The real line",
+        "## Counts",
+        "## Classes",
+    ]
+    assert r"\mu = \left\langle x \right\rangle" in text
+    assert text.count("|:--|") == 3
+
+
+def test_a_false_row_would_be_seen():
+    """The comparison above can fail: a record's no is not a yes."""
+    known = told("cauchy")
+    assert not known.exponential
+    assert not next(iter(knowledge.exponential(known))).startswith("yes")
+
+
 # --- pictures ---------------------------------------------------------------------------------
 
 
@@ -252,6 +311,7 @@ def test_only_what_differs_is_written(small_book):
     assert names == {
         "accuracy.txt",
         "index.txt",
+        "knowledge.txt",
         *(f"{n}.md" for n in ("laplace", "geometric")),
         *(f"pictures/{n}-{k}.svg" for n in ("laplace", "geometric") for k in ("density", "loss")),
     }

@@ -1,7 +1,6 @@
 """The Atlas of losses: a page for each family of the catalogue, written before Sphinx reads.
 
-============== ================================================================
-``words``      titles, symbols, numbers, groups
+============== =========================================================``words``      titles, symbols, numbers, groups
 ``settings``   in which three settings a family is drawn
 ``curves``     densities, losses and slopes as numbers
 ``drawing``    the two pictures, with caption and alternative text
@@ -12,6 +11,17 @@
 ``explorer``   the page on which every loss can be moved: densities, losses, slopes
 ``javascript`` generated Python -> the JavaScript of that page
 ============== ================================================================
+=======
+============ ==================================================================
+``words``    titles, symbols, numbers, groups
+``settings`` in which three settings a family is drawn
+``curves``   densities, losses and slopes as numbers
+``drawing``  the two pictures, with caption and alternative text
+``planes``   densities of vectors, over a plane or a triangle
+``mentions`` chapters and exercises that use a family
+``knowledge`` what each loss knows, side by side
+``pages``    the Markdown of a page and of the index
+============ ==================================================================
 
 Pages lie in ``book/atlas/families``, which is not under version control; the table of contents
 takes whatever is there. They are written again when the package, the chapters or this folder have
@@ -49,7 +59,7 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
     """Write every family's page, its pictures and the tables of the index; return the folder."""
     from lossderiv.catalogue import FAMILIES
 
-    from . import accuracy, drawing, explorer, mentions, pages, poster
+    from . import accuracy, drawing, explorer, knowledge, mentions, pages, poster
 
     folder = root / FOLDER
     found = mentions.chapters(root)
@@ -61,6 +71,7 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
         "index.txt": pages.index(families),
         "accuracy.txt": accuracy.totals(family.certificate for family in families),
         "explorer.html": explorer.page(families),
+        "knowledge.txt": knowledge.tables(families),
     }
     for family in families:
         tell(family.name)

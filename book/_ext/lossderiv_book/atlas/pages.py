@@ -341,7 +341,10 @@ def mentions(family: Family, found: tuple[Chapter, ...]) -> str:
         f"- {{ref}}`Exercise {number} <{label}>`: {asks}."
         for number, label, asks in exercises(family.name, found)
     ]
-    return "\n".join(["## In this book", "", *lines]) if lines else ""
+    lines.append(
+        "- [What the losses know](../../reference/what-losses-know.md): beside all others."
+    )
+    return "\n".join(["## In this book", "", *lines])
 
 
 def index(families: tuple[Family, ...]) -> str:
