@@ -18,7 +18,7 @@ from drawing import given, inputs
 from test_exponential_family import CASES, name
 
 import lossderiv as ld
-from lossderiv.errors import ParameterError
+from lossderiv.errors import DerivationError, ParameterError
 from lossderiv.insight.fisher import recognised
 from lossderiv.symbolic.functions import spell_out
 
@@ -118,6 +118,23 @@ def test_fisher_is_the_mean_square_of_drawn_slopes(family):
             products = g[i] * g[j]
             error = products.std().item() / math.sqrt(count)
             assert abs(products.mean().item() - said[i, j]) <= 7 * error + 1e-12
+
+
+@each_family
+def test_each_information_is_checked_again(family):
+    f = fisher(family)
+    assert bool(f.check()) == (f.theta is not None or f.eta is not None)
+
+
+def test_a_false_information_does_not_pass_its_check():
+    from dataclasses import replace
+
+    for family in ("poisson", "categorical", "dirichlet"):
+        f = fisher(family)
+        name = "eta" if f.theta is None else "theta"
+        wrong = ((2 * getattr(f, name)[0][0],),)
+        with pytest.raises(DerivationError):
+            replace(f, **{name: wrong}).check()
 
 
 CLOSED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,22 @@ def test_a_wrong_average_is_not_returned(monkeypatch):
     wrong = ld.kl("exponential", "exponential")
     assert wrong.expr is None
     assert "is not the average" in wrong.reason
+
+
+@pytest.mark.parametrize("family", PAIRS)
+def test_each_divergence_is_checked_again(family):
+    k = ld.kl(family, family)
+    assert len(k.check()) == len(k.steps) >= 1
+
+
+def test_a_false_divergence_does_not_pass_its_check():
+    k = ld.kl("exponential", "exponential")
+    with pytest.raises(ld.DerivationError, match=r"KL\(exponential"):
+        replace(k, expr=k.expr + sp.Rational(1, 10**6)).check()
+    average = next(s for s in k.steps if s.label == "score")
+    wrong = replace(average, right=2 * average.right)
+    with pytest.raises(ld.DerivationError, match="step 'score'"):
+        replace(k, steps=(k.steps[0], wrong)).check()
 
 
 def test_terms_are_gathered():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,51 @@ def test_there_and_back(family):
     assert record.is_likelihood
 
 
+CLASSES = [
+    ("logsumexp(eta) - eta[x]", "categorical", 1.0),
+    ("2*(logsumexp(eta) - eta[x])", "categorical", 2.0),
+    ("logsumexp(eta) - 0.9*eta[x] - 0.1*mean(eta)", "categorical", 0.9),
+    ("(1 - softmax(eta)[x])**2", "categorical", None),
+]
+
+
+@pytest.mark.parametrize(("loss", "family", "times"), CLASSES)
+def test_a_loss_over_classes(loss, family, times):
+    """Its normaliser added up by torch, and the likelihood that is left by torch's softmax."""
+    record = ld.likelihood_of(loss, ld.Category)
+    assert record.is_likelihood == (times == 1.0)
+    assert record.family == family
+    assert len(record.check()) == 1
+    eta = torch.tensor([0.3, -0.8, 0.45], dtype=torch.float64)
+    p, lse = torch.softmax(eta, 0), torch.logsumexp(eta, 0)
+    energies = {
+        1.0: lse - eta,
+        2.0: 2 * (lse - eta),
+        0.9: lse - 0.9 * eta - 0.1 * eta.mean(),
+        None: (1 - p) ** 2,
+    }[times]
+    assert record.values[0] == pytest.approx(float(torch.exp(-energies).sum()), rel=1e-12)
+    if times is not None:
+        by_torch = torch.log_softmax(times * eta, 0)
+        torch.testing.assert_close(-energies - torch.logsumexp(-energies, 0), by_torch)
+    if times != 1.0:
+        assert record.answer.startswith("None: the normaliser Z of exp(-loss) depends")
+    assert "| answer |" in record.markdown()
+
+
+def test_a_false_claim_does_not_pass_its_check():
+    for loss, domain in (
+        ("softplus(eta) - x*eta", ld.Unit),
+        ("logsumexp(eta) - eta[x]", ld.Category),
+    ):
+        record = ld.likelihood_of(loss, domain)
+        assert record.check() == tuple(step.verdict for step in record.steps)
+        for k, step in enumerate(record.steps):
+            wrong = replace(step, right=step.right + sp.Rational(1, 10**6))
+            with pytest.raises(ld.DerivationError, match="false"):
+                replace(record, steps=(*record.steps[:k], wrong)).check()
+
+
 def test_it_reads_well():
     record = ld.likelihood_of("softplus(eta) - x*eta", ld.Unit)
     assert all(len(line) <= 80 for line in record.text().splitlines())
@@ -152,7 +198,11 @@ def test_it_reads_well():
         ("(x - eta", ld.Real, "x", "cannot be read"),
         ("log(eta) + x", ld.NonNegative, "x", "not a real number"),
         (3, ld.Real, "x", "not int"),
-        ("x - eta", ld.Category, "x", "Category"),
+        ("x - eta", ld.Category, "x", "one vector of raw outputs"),
+        ("logsumexp(eta) - eta[x] + b", ld.Category, "x", "other symbols"),
+        ("log(eta[x])", ld.Category, "x", "no real number"),
+        ("logsumexp(eta) - eta[x", ld.Category, "x", "cannot be read"),
+        ("(x - eta)**2", ld.Simplex, "x", "Simplex"),
     ],
 )
 def test_bad_losses_are_refused(loss, domain, target, says):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sympy as sp
 import torch
@@ -144,3 +146,13 @@ def test_it_reads_well():
     text = ld.map_penalty("normal", sigma=0.1).text()
     assert "strength = 100" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_each_penalty_is_checked_again():
+    for prior, given in (("normal", {"sigma": 0.1}), ("laplace", {}), ("cauchy", {"gamma": 1})):
+        penalty = ld.map_penalty(prior, **given)
+        assert penalty.check() == tuple(step.verdict for step in penalty.steps)
+    normal = ld.map_penalty("normal")
+    for bad in ({"expr": 2 * normal.expr}, {"strength": 2 * normal.strength}):
+        with pytest.raises(ld.DerivationError):
+            replace(normal, **bad).check()

@@ -74,7 +74,7 @@ def test_it_answers(case):
     assert set(m.constants) <= set(m.profile)
     for optimum in m.profile.values():
         assert (optimum.formula is None) == ("no " in optimum.why)
-        assert bool(optimum.verdict) == (optimum.formula is not None)
+        assert bool(optimum.verdict) == (optimum.formula is not None or "flat" in optimum.why)
     assert case[0] in m.text()
     assert "|" in m.markdown()
 
@@ -192,6 +192,73 @@ def test_categorical_frequencies():
         for _ in range(50)
     ]
     assert min(others) > lowest
+
+
+@each
+def test_each_optimum_is_checked_again(case):
+    m = found(case)
+    known = [o for o in m.profile.values() if o.formula is not None]
+    assert len(m.check()) >= len(known)
+
+
+def test_a_false_optimum_does_not_pass_its_check():
+    """At a zero of the slope, at a corner and at an edge."""
+    for family, which in (("poisson", "rate"), ("laplace", "mu"), ("pareto", "scale")):
+        m = ld.minimizer(family)
+        worse = replace(m.profile[which], formula=m.profile[which].formula * sp.Rational(9, 10))
+        with pytest.raises(DerivationError, match=f"best {which} of {family}"):
+            replace(m, profile={**m.profile, which: worse}).check()
+
+
+def test_where_a_loss_is_flat_any_value_is_as_good():
+    """Uniform with its width given: all ends from max(x) - width to min(x), none beyond."""
+    m = ld.minimizer("uniform")
+    assert m.profile["low"].why.endswith("the loss is flat from max(x - width) to min(x)")
+    at = mean_loss(ld.minimizer("uniform", width=4), torch.tensor([1.0, 2.5, 4.0]).double())
+    inside_ = [at([low]) for low in (1e-9, 0.3, 0.999)]
+    assert inside_ == pytest.approx([np.log(4)] * 3, abs=1e-12)
+    assert min(at([-0.01]), at([1.01])) > 1e8
+    assert m.at([1.0, 2.5, 4.0], low=0.5) == {"width": 3.5}
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        f
+        for f in ld.families()
+        if f in ("categorical", "multinomial", "multivariate_normal_diagonal")
+    ],
+)
+def test_constants_of_vectors(family):
+    """Each entry's formula, put into the torch loss: no other constants are better."""
+    from lossderiv.symbolic.vectors import ENTRY
+
+    m = ld.minimizer(family, **given(family))
+    assert set(m.constants) == set(m.derivation.links)
+    d = m.derivation
+    x = targets(d.density.data.bounded(d.fixed), (40,), torch.Generator().manual_seed(3))
+    loss = ld.loss(d, reduction="mean", validate=False)
+    best = []
+    for parameter, formula in m.constants.items():
+        rows = torch.nn.functional.one_hot(x, 5).double() if x.dim() == 1 else x
+        entries = [_in_numbers(formula, d, rows[:, k].tolist(), ENTRY) for k in range(5)]
+        theta = torch.tensor(entries).double()
+        best.append(theta if d.links[parameter].name == "identity" else theta.log())
+    at = lambda outputs: float(loss(tuple(o.expand(40, 5) for o in outputs), x))  # noqa: E731
+    lowest = at(best)
+    generator = torch.Generator().manual_seed(1)
+    for size in (1e-3, 0.03, 0.5):
+        for _ in range(20):
+            moved = [o + size * torch.randn(5, generator=generator).double() for o in best]
+            assert at(moved) >= lowest - 1e-12
+
+
+def _in_numbers(formula, d, column: list[float], entry) -> float:
+    """A formula of one entry at its own column of the data."""
+    v = sp.Symbol("v", real=True)
+    x = d.density.variable
+    own = sp.KroneckerDelta(x, entry) if isinstance(x, sp.Symbol) else x[entry]
+    return float(over_sample(formula.xreplace({own: v}), v, column, {}))
 
 
 def test_a_false_root_is_refused():

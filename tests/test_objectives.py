@@ -79,11 +79,55 @@ def test_xgboost_trains_as_with_its_own_logistic():
     np.testing.assert_allclose(margins[0], margins[1], rtol=1e-3, atol=1e-4)
 
 
+def classes():
+    x, y = table()
+    return x, np.clip(y, 0, 2).astype(int)
+
+
+def test_classes_against_autograd():
+    generator = np.random.default_rng(2)
+    raw, y, w = generator.normal(size=(6, 4)), np.arange(6) % 4, np.linspace(0.5, 2, 6)
+    slopes, bends = ld.objective("categorical").scikit(y, raw, w)
+    eta = torch.tensor(raw, requires_grad=True)
+    each = torch.nn.functional.cross_entropy(eta, torch.tensor(y), reduction="none")
+    (g,) = torch.autograd.grad((torch.tensor(w) * each).sum(), eta, create_graph=True)
+    np.testing.assert_allclose(slopes, g.detach().numpy(), rtol=1e-12, atol=1e-14)
+    for k in range(4):
+        (h,) = torch.autograd.grad(g[:, k].sum(), eta, retain_graph=True)
+        np.testing.assert_allclose(bends[:, k], h[:, k].numpy(), rtol=1e-12)
+
+
+class Doubled:
+    """Our slopes, and our second derivatives times two, as both libraries' own softmax has them."""
+
+    def __init__(self, objective):
+        self.objective = objective
+
+    def __call__(self, raw, data):
+        slopes, bends = self.objective(raw, data)
+        return slopes, 2 * bends
+
+
+def test_xgboost_trains_as_with_its_own_softmax():
+    x, y = classes()
+    data = xgboost.DMatrix(x, label=y)
+    common = {"max_depth": 2, "nthread": 1, "num_class": 3, "base_score": 0.5}
+    ours = xgboost.train(common, data, 8, obj=Doubled(ld.objective("categorical", "xgboost")))
+    theirs = xgboost.train({**common, "objective": "multi:softprob"}, data, 8)
+    margins = [m.predict(data, output_margin=True) for m in (ours, theirs)]
+    spread = [m - m.mean(1, keepdims=True) for m in margins]
+    np.testing.assert_allclose(spread[0], spread[1], rtol=1e-3, atol=1e-4)
+
+
 def test_refusals():
     with pytest.raises(ld.ParameterError, match="no library"):
         ld.objective("normal", "catboost")
-    with pytest.raises(ld.ParameterError, match="vector outputs"):
-        ld.objective("categorical")
+    with pytest.raises(ld.ParameterError, match="data that are vectors"):
+        ld.objective("dirichlet")
+    with pytest.raises(ld.ShapeError, match="a column for each class"):
+        ld.objective("categorical").scikit(np.zeros(3), np.zeros(3))
+    with pytest.raises(ld.TargetError, match=r"met 0 \.\. 2"):
+        ld.objective("categorical").scikit(np.array([0, 2]), np.zeros((2, 2)))
     with pytest.raises(ld.ShapeError, match="2 raw outputs"):
         ld.objective("normal").scikit(np.zeros(3), np.zeros(3))
     with pytest.raises(ld.TargetError):

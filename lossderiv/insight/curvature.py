@@ -10,7 +10,14 @@ import mpmath as mp
 import sympy as sp
 
 from lossderiv.derivations import derive
-from lossderiv.insight.entries import entries_in, has_vectors, letters_of, one_entry, written_out
+from lossderiv.insight.entries import (
+    entries_in,
+    has_vectors,
+    letter_of,
+    letters_of,
+    one_entry,
+    written_out,
+)
 from lossderiv.insight.evidence import supports_move
 from lossderiv.insight.exponential import exponential_family
 from lossderiv.insight.positive import nonnegative
@@ -358,8 +365,16 @@ def _of_written_out(d: Derivation, matrix, loss: sp.Expr, by: Sequence[sp.Expr])
         data = [] if classes else letters_of(d, d.density.variable)
         found = lowest_eigenvalue(square, _vector_points(d, [*letters, *data]))
         if found is not None:
-            return refuted(*found)
+            names = {letter_of(d, e): e for v in (*by, d.density.variable) for e in _shown(d, v)}
+            return refuted({names.get(s, s): v for s, v in found[0].items()}, found[1])
     return Convexity("not decided", f"no counter-example at {PROBES} points, and no proof found")
+
+
+def _shown(d: Derivation, vector: sp.Expr) -> list[sp.Indexed]:
+    """The entries of a vector, by their numbers; none of what is no vector."""
+    if not isinstance(vector, sp.IndexedBase):
+        return []
+    return [vector[n] for n in range(len(letters_of(d, vector)))]
 
 
 def _diagonal_bends_up(d: Derivation, entry: sp.Expr) -> bool:

@@ -281,7 +281,7 @@ def _factored(entry: sp.Expr) -> sp.Expr:
     for factor in sp.Mul.make_args(sp.factor(entry)):
         base, power = factor.as_base_exp()
         if base.is_Add and power.is_Integer and any(t.is_Integer and t < 0 for t in base.args):
-            base, sign = -base, sign * (-1) ** int(power)
+            base, sign = -base, -sign if power % 2 else sign
         factors.append(base**power)
     return sign * sp.Mul(*factors)
 

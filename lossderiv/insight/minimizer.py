@@ -39,6 +39,7 @@ from lossderiv.special import inside
 from lossderiv.symbolic.functions import spell_out
 from lossderiv.symbolic.probe import Formula
 from lossderiv.symbolic.records import Density, Derivation
+from lossderiv.symbolic.render import plain
 from lossderiv.symbolic.vectors import ENTRY
 
 SAMPLES = 3
@@ -359,9 +360,12 @@ class _Problem:
             formula, way = Greatest(lower[0]), "least"
         elif down and len(upper) == 1 and not lower:
             formula, way = Least(upper[0]), "greatest"
+        elif slope == 0 and len(lower) == len(upper) == 1:
+            ends = plain(Greatest(lower[0])), plain(Least(upper[0]))
+            why = f"no single best value: the loss is flat from {ends[0]} to {ends[1]}"
+            return Optimum(name, None, why, verdict="slope 0: proven")
         else:
-            why = "no single best value: the loss is flat there, or bends between two edges"
-            return Optimum(name, None, why)
+            return Optimum(name, None, "no single best value: the loss bends between two edges")
         why = f"the loss favours the {way} value that keeps all data in the support"
         return Optimum(name, formula, why, verdict="sign of the slope: proven")
 
