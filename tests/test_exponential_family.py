@@ -17,6 +17,7 @@ from drawing import density, given, inputs, targets
 import lossderiv as ld
 from lossderiv.domains import Angle
 from lossderiv.errors import DerivationError
+from lossderiv.insight.exponential import omega_symbols
 from lossderiv.special import inside
 from lossderiv.symbolic.functions import spell_out
 
@@ -164,6 +165,48 @@ def mass_and_value(d, formula, values, x, inner):
     (s,) = inner.free_symbols
     whole = spell_out(d.density.formula * formula).xreplace(values).xreplace({x: inner})
     return sp.lambdify(s, whole * abs(inner.diff(s)), NUMBERS)
+
+
+@pytest.mark.parametrize("family", [f for f, fixed in CASES if fixed == given(f)])
+def test_the_parts_put_together_are_the_density(family):
+    """``log h + omega T - A`` against the exact likelihood of the generated torch loss."""
+    e = found((family, given(family)))
+    if not e or not is_scalar(e):
+        return
+    d = e.derivation
+    outputs, x = inputs(d, shape=(5,))
+    exact = ld.loss(d, reduction="none", constants="keep", validate=False)(outputs, x)
+    product = sum(f * t for f, t in zip(e.natural, e.statistic, strict=True))
+    said = in_outputs(d, sp.log(e.base_measure) + product - e.log_partition)
+    for k in range(5):
+        at = {o: v[k].item() for o, v in zip(d.context.outputs, outputs, strict=True)}
+        at[d.density.variable] = x[k].item()
+        number = complex(sp.sympify(said).xreplace(at).evalf())
+        assert number.imag == pytest.approx(0, abs=1e-12)
+        assert number.real == pytest.approx(-exact[k].item(), rel=1e-8, abs=1e-9)
+
+
+@each
+def test_the_slope_of_the_log_partition_is_the_mean(case):
+    """In the natural parameters, by differences; and the canonical link leads back."""
+    e = found(case)
+    if e.natural_log_partition is None or e.mean is None or not is_scalar(e):
+        return
+    omegas = omega_symbols(len(e.natural))
+    partition = sp.lambdify(omegas, spell_out(e.natural_log_partition), "mpmath")
+    symbols = e.derivation.density.symbols
+    for point in points_of(e):
+        values = [mp.mpf(sp.N(spell_out(f).xreplace(point), 30)) for f in e.natural]
+        back = dict(zip(omegas, map(sp.Float, values), strict=True))
+        for name, link in e.canonical_link.items():
+            assert float(spell_out(link).xreplace(back)) == pytest.approx(point[symbols[name]])
+        for k, mean in enumerate(e.mean):
+            with mp.workdps(30):
+                order = tuple(int(n == k) for n in range(len(omegas)))
+                slope = mp.diff(partition, tuple(values), order)
+            assert float(sp.sympify(spell_out(mean).xreplace(point))) == pytest.approx(
+                float(mp.re(slope)), rel=1e-8
+            )
 
 
 @each

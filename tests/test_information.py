@@ -10,6 +10,7 @@ import math
 import re
 from functools import cache
 
+import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
@@ -155,8 +156,6 @@ def test_textbook_informations(family):
 
 
 def test_numbers_are_recognised_only_when_they_agree():
-    import mpmath as mp
-
     with mp.workdps(40):
         assert recognised(mp.pi**2 / 9 + mp.mpf(1) / 3) == sp.pi**2 / 9 + sp.Rational(1, 3)
         assert recognised(mp.sqrt(2)) is None
@@ -201,6 +200,45 @@ def test_a_convex_loss_lies_below_its_chords(family):
 
 
 @each
+def test_convexity_in_the_parameters(family):
+    """Chords of ``-log p`` for a yes; for a no, its second derivatives by differences."""
+    h, d = hessian(family), derived(family)
+    x, thetas = d.density.variable, [d.density.symbols[n] for n in d.links]
+    fixed = {d.density.symbols[n]: v for n, v in d.fixed.items()}
+    nll = sp.lambdify((x, *thetas), spell_out(d.nll.xreplace(fixed)).doit(), "mpmath")
+    data = d.density.data.bounded(d.fixed)
+    if h.in_theta:
+        random = np.random.default_rng(8)
+        into = {"identity": lambda t: t, "exp": np.exp, "logistic": lambda t: 1 / (1 + np.exp(-t))}
+        for value in data.typical:
+            for a, b in random.normal(size=(12, 2, len(thetas))):
+                ends = [
+                    [
+                        mp.mpf(into[link.name](t))
+                        for t, link in zip(e, d.links.values(), strict=True)
+                    ]
+                    for e in (a, b)
+                ]
+                middle = [(p + q) / 2 for p, q in zip(*ends, strict=True)]
+                chord = sum(nll(mp.mpf(value), *e) for e in ends) / 2
+                assert nll(mp.mpf(value), *middle) <= chord + mp.mpf(10) ** -10
+        return
+    point = {s: h.in_theta.point.get(s, d.context.domains[s].typical[0]) for s in (x, *thetas)}
+    at, size = [mp.mpf(float(v)) for v in point.values()], len(thetas)
+    with mp.workdps(40):
+        rows = [
+            [
+                mp.diff(nll, at, (0, *(int(k == i) + int(k == j) for k in range(size))))
+                for j in range(size)
+            ]
+            for i in range(size)
+        ]
+        lowest = min(mp.eigsy(mp.matrix(rows), eigvals_only=True))
+    assert float(lowest) == pytest.approx(h.in_theta.eigenvalue, rel=1e-6)
+    assert lowest < 0
+
+
+@each
 def test_a_counter_example_is_one(family):
     h, d = hessian(family), derived(family)
     if h.in_eta.answer != "not convex":
@@ -220,7 +258,7 @@ def test_a_support_that_moves_is_not_convex():
     """Uniform: finite at both ends of a line of settings, infinite in its middle."""
     found = hessian("uniform").in_eta
     assert found.eigenvalue is None
-    numbers = [float(v) for v in re.findall(r"-?[\d.]+\d", found.why.partition("between")[2])]
+    numbers = [float(v) for v in re.findall(r"-?[\d.]*\d", found.why.partition("between")[2])]
     ends, x = (numbers[:2], numbers[2:]), float(found.point[derived("uniform").density.variable])
     loss = ld.loss("uniform", reduction="none", validate=False)
 

@@ -320,12 +320,18 @@ def of_vectors(d: Derivation) -> Hessian:
         both = (_of_entry(c, alone.back) for c in (h.in_theta, h.in_eta))
         return Hessian(d, *there, *both)
     theory = by_theory(d)
-    coupled = d.nll.atoms(Unrolled)
+    theta, eta = bent_vectors(d)
     thetas, etas = axes(d)
-    theta = None if coupled else ((_bent(d.nll, thetas[0]),),)
-    eta = None if coupled else ((_bent_in_output(d, theta[0][0]),),)
     in_theta = theory[0] or _of_written_out(d, theta, d.nll, thetas)
     return Hessian(d, theta, eta, in_theta, theory[1] or _of_written_out(d, eta, d.loss, etas))
+
+
+def bent_vectors(d: Derivation) -> tuple[Matrix | None, Matrix | None]:
+    """Second derivatives in the entries ``i`` and ``l`` of one vector, in both its forms."""
+    if d.nll.atoms(Unrolled):
+        return None, None
+    theta = _bent(d.nll, axes(d)[0][0])
+    return ((theta,),), ((_bent_in_output(d, theta),),)
 
 
 def _bent_in_output(d: Derivation, bent: sp.Expr) -> sp.Expr:

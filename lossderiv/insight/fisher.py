@@ -19,7 +19,7 @@ import sympy as sp
 
 from lossderiv.derivations import derive
 from lossderiv.errors import DerivationError, ParameterError
-from lossderiv.insight.curvature import Matrix, axes, few_outcomes, hessian, label
+from lossderiv.insight.curvature import Matrix, axes, bent_vectors, few_outcomes, label
 from lossderiv.insight.entries import has_vectors, one_entry
 from lossderiv.insight.evidence import supports_move
 from lossderiv.insight.expectation import expectation
@@ -138,10 +138,9 @@ def _checked_vectors(f: Fisher) -> tuple[str, ...]:
     alone = one_entry(d)
     if alone is not None:
         return fisher(alone.derivation).check()
-    h = hessian(d)
     data = d.density.variable
     found = []
-    for ours, bent in ((f.theta, h.theta), (f.eta, h.eta)):
+    for ours, bent in zip((f.theta, f.eta), bent_vectors(d), strict=True):
         if ours is None or bent is None:
             continue
         second = _total_known(d, bent[0][0])
