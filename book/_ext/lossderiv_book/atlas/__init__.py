@@ -1,27 +1,18 @@
 """The Atlas of losses: a page for each family of the catalogue, written before Sphinx reads.
 
-============== =========================================================``words``      titles, symbols, numbers, groups
+============== ================================================================
+``words``      titles, symbols, numbers, groups
 ``settings``   in which three settings a family is drawn
 ``curves``     densities, losses and slopes as numbers
 ``drawing``    the two pictures, with caption and alternative text
 ``planes``     densities of vectors, over a plane or a triangle
 ``mentions``   chapters and exercises that use a family
+``knowledge``  what each loss knows, side by side
 ``pages``      the Markdown of a page and of the index
 ``poster``     all families in one picture
 ``explorer``   the page on which every loss can be moved: densities, losses, slopes
 ``javascript`` generated Python -> the JavaScript of that page
 ============== ================================================================
-=======
-============ ==================================================================
-``words``    titles, symbols, numbers, groups
-``settings`` in which three settings a family is drawn
-``curves``   densities, losses and slopes as numbers
-``drawing``  the two pictures, with caption and alternative text
-``planes``   densities of vectors, over a plane or a triangle
-``mentions`` chapters and exercises that use a family
-``knowledge`` what each loss knows, side by side
-``pages``    the Markdown of a page and of the index
-============ ==================================================================
 
 Pages lie in ``book/atlas/families``, which is not under version control; the table of contents
 takes whatever is there. They are written again when the package, the chapters or this folder have
