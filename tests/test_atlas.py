@@ -311,7 +311,10 @@ def test_only_what_differs_is_written(small_book):
     assert names == {
         "accuracy.txt",
         "index.txt",
+        "explorer.html",
         "knowledge.txt",
+        "poster.txt",
+        "pictures/all.svg",
         *(f"{n}.md" for n in ("laplace", "geometric")),
         *(f"pictures/{n}-{k}.svg" for n in ("laplace", "geometric") for k in ("density", "loss")),
     }
