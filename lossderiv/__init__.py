@@ -16,6 +16,7 @@ _HOMES = {
     "lossderiv.combinators.truncated": ("truncated",),
     "lossderiv.combinators.censored": ("censored",),
     "lossderiv.combinators.transformed": ("transformed",),
+    "lossderiv.combinators.independent": ("independent",),
     "lossderiv.recognise": ("known_as",),
     "lossderiv.insight.likelihood": ("likelihood_of", "Likelihood"),
     "lossderiv.insight.divergence": ("kl", "Divergence"),

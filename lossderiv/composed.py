@@ -389,6 +389,11 @@ def draw_transformed(state: State, generator: torch.Generator | None) -> Tensor:
 
 
 COMPOSED: dict[str, Composed] = {
+    "independent": Composed(
+        lambda state: state.part().mean(),
+        lambda state: state.part().mode(),
+        lambda state, generator: state.part().sample(generator),
+    ),
     "transformed": Composed(None, None, draw_transformed),
     "truncated": Composed(mean_truncated, mode_truncated, draw_truncated),
     "censored": Composed(mean_censored, None, draw_censored),

@@ -279,3 +279,32 @@ def test_what_cannot_be_transformed_is_refused():
         ld.transformed("normal", "squash")
     with pytest.raises(DensityError, match="whole line"):
         ld.transformed("exponential", "exp")
+
+
+@pytest.mark.parametrize("family", ["normal", "laplace", "poisson"])
+def test_independent_is_the_sum_over_the_last_axis(family):
+    d = ld.derive(ld.independent(family))
+    d.check()
+    loss, one = (ld.loss(q, constants="keep", reduction="none") for q in (d, family))
+    outputs = tuple(torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in d.outputs)
+    x = one.sample(outputs)
+    whole, parts = loss(outputs, x), one(outputs, x).sum(-1)
+    assert whole.shape == (4,)
+    assert torch.allclose(whole, parts, rtol=1e-12)
+    for a, b in zip(
+        torch.autograd.grad(whole.sum(), outputs),
+        torch.autograd.grad(parts.sum(), outputs),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, rtol=1e-9)
+    assert torch.equal(loss.mean(outputs), one.mean(outputs))
+    assert loss.sample(outputs).shape == (4, 3)
+
+
+def test_what_cannot_be_independent_is_refused():
+    with pytest.raises(ParameterError, match="event_dims=2"):
+        ld.independent("normal", 2)
+    with pytest.raises(DensityError, match=r"binomial.*sum\(-1\)"):
+        ld.independent("binomial")
+    with pytest.raises(DensityError, match="vectors or classes"):
+        ld.independent("dirichlet")
