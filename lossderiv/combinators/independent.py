@@ -19,7 +19,8 @@ def independent(density: str | Density, event_dims: int = 1) -> Density:
 
     ``p(x) = prod_k q(x[k])``: the loss is the sum over the last axis, so that an element is a whole
     vector. ``event_dims`` is how many axes make one event: 1; flatten the axes of an image first
-    (``x.flatten(-2)``). Given parameters, such as Huber's delta, are shared by all entries. Source: Bishop (2006), equation 1.11.
+    (``x.flatten(-2)``). Given parameters, such as Huber's delta, are shared by all entries.
+    Source: Bishop (2006), equation 1.11.
 
     Raises
     ------
