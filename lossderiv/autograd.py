@@ -19,6 +19,7 @@ from lossderiv.codegen.inplace import kernel_text
 from lossderiv.codegen.inplace_vector import vector_kernel_text
 from lossderiv.codegen.printer import TorchPrinter, result_text
 from lossderiv.codegen.share import share
+from lossderiv.select import select
 from lossderiv.symbolic.derive import slope
 from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Derivation
@@ -267,7 +268,8 @@ class Program:
         slopes = self.slopes if gradients else ()
         write = vector_kernel_text if self.is_vector else kernel_text
         text, used = write("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
-        space = _helpers(used)
+        space = _helpers({n: t.replace("torch.where(", "select(") for n, t in used.items()})
+        space["select"] = select
         exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)
         kernel = space["kernel"]
         kernel.source = text

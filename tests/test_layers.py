@@ -26,7 +26,7 @@ ORDER = (
     {"mixing"},
     {"derivations"},
     {"combinators"},
-    {"codegen", "recognise", "insight", "native"},
+    {"codegen", "recognise", "insight", "native", "select"},
     {"autograd", "targets", "certificates"},
     {"sampling", "eager"},
     {"composed", "compiled"},
@@ -35,7 +35,7 @@ ORDER = (
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
-WITH_TORCH |= {"compiled", "composed", "evidence", "estimates", "objectives"}
+WITH_TORCH |= {"select", "compiled", "composed", "evidence", "estimates", "objectives"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 
