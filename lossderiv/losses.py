@@ -23,6 +23,7 @@ from lossderiv.targets import check_components, check_outputs, check_shapes, che
 REDUCTIONS = ("mean", "sum", "none")
 CONSTANTS = ("drop", "keep")
 VALIDATE = ("first", True, False)
+KERNEL_TYPES = (torch.float32, torch.float64)
 
 Outputs = Tensor | Sequence[Tensor]
 
@@ -161,8 +162,8 @@ class Loss(nn.Module):
         outputs = self._as_tuple(input)
         compiling = torch.compiler.is_compiling()
         if not compiling:
-            if self._short_way and weight is None and self._is_plain(outputs, target):
-                s = 1.0 / self._events(target) if self._is_mean else 1.0
+            if self._short_way and weight is None and (n := self._plain_events(outputs, target)):
+                s = 1.0 / n if self._is_mean else 1.0
                 return Summed.apply(self._program, s, target, *outputs)
             self._check(outputs, target, weight)
         if weight is not None:
@@ -280,34 +281,34 @@ class Loss(nn.Module):
         return target.numel() // target.shape[-1] if self._takes_vectors else target.numel()
 
     def _as_tuple(self, given: Outputs) -> tuple[Tensor, ...]:
-        return tuple(given) if isinstance(given, tuple | list) else (given,)
+        return tuple(given) if isinstance(given, (tuple, list)) else (given,)
 
-    def _is_plain(self, outputs: tuple[Tensor, ...], target: Tensor) -> bool:
-        """The common case, told in half a microsecond: the kernel can take these as they are.
+    def _plain_events(self, outputs: tuple[Tensor, ...], target: Tensor) -> int:
+        """How many data there are, if the kernel can take these tensors as they are; else 0.
 
-        Autocast needs no look, since it leaves these types alone.
+        The common case, told in half a microsecond. Autocast needs no look, since it leaves these
+        types alone.
         """
         if len(outputs) != self._count:
-            return False
+            return 0
         try:
             dtype, shape = outputs[0].dtype, target.shape
+            if target.dtype is not (torch.int64 if self._takes_classes else dtype):
+                return 0
+            if dtype not in KERNEL_TYPES or _transforming(target):
+                return 0
             if self._takes_vectors:
                 if [o.shape[-1] for o in outputs] != self._widths(shape[-1]):
-                    return False
+                    return 0
                 shape = shape[:-1]
             for o in outputs:
-                if o.dtype is not dtype or (o.shape[:-1] if self._is_vector else o.shape) != shape:
-                    return False
+                if (o.shape[:-1] if self._is_vector else o.shape) != shape or o.dtype is not dtype:
+                    return 0
                 if self._components and o.shape[-1] != self._components:
-                    return False
-            return (
-                (dtype is torch.float32 or dtype is torch.float64)
-                and target.dtype is (torch.int64 if self._takes_classes else dtype)
-                and not _transforming(target)
-                and target.numel() > 0
-            )
+                    return 0
+            return shape.numel()
         except AttributeError:  # no tensor: the long way says so
-            return False
+            return 0
 
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:

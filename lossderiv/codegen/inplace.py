@@ -10,9 +10,8 @@ A number as an operand costs torch a microsecond (it is made a tensor first), as
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
@@ -28,20 +27,15 @@ from lossderiv.codegen.share import Assignments, fold_constants
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
 
-# Functions that torch computes into a given buffer.
-INTO = {
-    "exp": "torch.exp({}, out={o})",
-    "log": "torch.log({}, out={o})",
-    "Abs": "torch.abs({}, out={o})",
-    "sign": "torch.sign({}, out={o})",
-    "log1p": "torch.log1p({}, out={o})",
-    "logistic": "torch.sigmoid({}, out={o})",
-    "relu": "torch.clamp_min({}, 0.0, out={o})",
-    "sin": "torch.sin({}, out={o})",
-    "cos": "torch.cos({}, out={o})",
-    "tanh": "torch.tanh({}, out={o})",
-    "loggamma": "torch.lgamma({}, out={o})",
+# What torch calls otherwise than the table of special functions does, and other arguments of it.
+PLAIN = {
+    **TORCH,
+    "log1p": "torch.log1p",
+    "logistic": "torch.sigmoid",
+    "relu": "torch.clamp_min",
 }
+REST = {"relu": ("0.0",)}
+COMMUTATIVE = ("torch.add", "torch.mul")
 CONSTANT = 'torch.tensor({}, dtype=torch.float32, device="cpu")'
 COMPARE = {
     "==": "torch.eq",
@@ -51,17 +45,39 @@ COMPARE = {
     ">": "torch.gt",
     ">=": "torch.ge",
 }
-FRESH = {"log1p": "torch.log1p", "logistic": "torch.sigmoid", "relu": "torch.relu"}
+CHOICES = (*COMPARE.values(), "torch.logical_and")  # results of another type
 
 
 @dataclass(frozen=True)
 class Operation:
-    """``target = text(args)``; ``into`` is the form that writes to a given buffer."""
+    """``target = call(operands, option)``; operands are names of tensors, or numbers as text."""
 
     target: str
-    args: tuple[str, ...]
-    fresh: str
-    into: str | None
+    call: str
+    operands: tuple[str, ...]
+    option: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it can write into a given buffer."""
+        return self.call.startswith("torch.") and self.call not in CHOICES
+
+    def text(self, names: Mapping[str, str], into: str = "") -> str:
+        """The call, its tensors by their ``names``; if given, the result is written ``into`` one.
+
+        The method that writes into its own tensor takes torch less time than ``out=`` does.
+        """
+        operands = [names.get(a, a) for a in self.operands]
+        if into in operands[1:2] and self.call in COMMUTATIVE and not self.option:
+            operands.reverse()
+        if into and operands[0] == into:
+            name = self.call.removeprefix("torch.")
+            return f"{into}.{name}_({self._listed(operands[1:])})"
+        given = (f"out={into}",) if into else ()
+        return f"{self.call}({self._listed((*operands, *given))})"
+
+    def _listed(self, operands: Iterable[str]) -> str:
+        return ", ".join([*operands, *([self.option] if self.option else [])])
 
 
 class Tape:
@@ -90,10 +106,24 @@ class Tape:
 
     def scaled(self, expr: sp.Expr, scale: str) -> str:
         """Name of a tensor that holds ``scale * expr``, the factor folded into the last steps."""
+        if not scale:
+            return self.value(expr)
         if expr.is_Add and self._terms(expr)[1] is None:
             return self._sum(expr, scale)
-        factor, rest = (1, expr) if expr.is_Add else expr.as_coeff_Mul()
-        return self._times(self.value(rest), float(factor), scale)
+        return self._scaled_term(1.0, expr, scale)
+
+    def _scaled_term(self, number: float, expr: sp.Expr, scale: str) -> str:
+        """``number * scale * expr``; the factor joins a product's last step if that is to come."""
+        factor, rest = expr.as_coeff_Mul()
+        number *= float(factor)
+        if rest in self._known:
+            return self._times(self._known[rest], number, scale)
+        if rest.is_Mul:
+            return self._product(rest, number, scale)
+        if _is_square(rest):
+            b = self.value(rest.base)
+            return self._plus_product(self.constant(0.0), (b, b), _factor(number, scale))
+        return self._times(self.value(rest), number, scale)
 
     def _compute(self, expr: sp.Expr) -> str | float:
         if expr.is_Symbol:
@@ -111,51 +141,36 @@ class Tape:
             return self._power(*expr.args)
         return self._function(expr)
 
-    def _new(self, args: Sequence[str | float], fresh: str, into: str | None) -> str:
+    def _new(self, call: str, *operands: str | float, option: str = "") -> str:
         name = f"{self.stem}{len(self.operations)}"
-        texts = [a if isinstance(a, str) else repr(a) for a in args]
-        tensors = tuple(a for a in args if isinstance(a, str))
-        o = "{o}"
-        self.operations.append(
-            Operation(
-                name,
-                tensors,
-                fresh.format(*texts),
-                None if into is None else into.format(*texts, o=o),
-            )
-        )
+        texts = tuple(a if isinstance(a, str) else repr(a) for a in operands)
+        self.operations.append(Operation(name, call, texts, option))
         return name
 
     def _function(self, expr: sp.Expr) -> str:
         if isinstance(expr, sp.Piecewise):
             return self._cases(expr)
         name = type(expr).__name__
-        args = [self.value(a) for a in expr.args]
         if name == "step":  # (1 + sign)/2, so that the sign can be shared
             return self.value((1 + sp.sign(expr.args[0])) / 2)
-        if name in INTO:
-            plain = FRESH.get(name) or TORCH[name]
-            return self._new(args, plain + "({})", INTO[name])
+        args = [self.value(a) for a in expr.args]
+        if name in PLAIN:
+            return self._new(PLAIN[name], *args, *REST.get(name, ()))
         if isinstance(expr, Special):
             printer = TorchPrinter()
             printer.doprint(expr)
             self.used |= printer.used
-            given = [
-                "{}"
-                if isinstance(a, str)
-                else filled(repr(a), self.inputs[0])
-                if isinstance(a, float)
-                else repr(a)
-                for a in args
-            ]
-            tensors = [a for a in args if isinstance(a, str)]
-            return self._new(tensors, f"{name}({', '.join(given)})", None)
-        if name in TORCH:
-            return self._new(args, TORCH[name] + "({})", None)
+            return self._new(name, *(self._tensor(a) for a in args))
         raise SpellingError(
             f"The function {name} in {expr} has no torch spelling. Add a row for it to "
             "lossderiv/special.py (meaning, slope, torch text)."
         )
+
+    def _tensor(self, arg: str | float | tuple[float, ...]) -> str:
+        """An argument of a function that takes no plain number."""
+        if isinstance(arg, float):
+            return filled(repr(arg), self.inputs[0])
+        return arg if isinstance(arg, str) else repr(arg)
 
     def _cases(self, expr: sp.Piecewise) -> str:
         """One case after the other, the last one first."""
@@ -163,10 +178,9 @@ class Tape:
         whole = self.value(last)
         for value, condition in reversed(cases):
             test, this = self._condition(condition), self.value(value)
-            if isinstance(whole, float) and isinstance(this, float):
-                number = filled(repr(whole), self.inputs[0])  # a tensor has the right type
-                whole = self._new([], number, None)
-            whole = self._new([test, this, whole], "torch.where({}, {}, {})", None)
+            if isinstance(this, float):
+                whole = self._tensor(whole)  # one of the two must have a type
+            whole = self._new("select", test, this, whole)
         return whole
 
     def _condition(self, condition: sp.Basic) -> str:
@@ -174,52 +188,52 @@ class Tape:
         if isinstance(condition, sp.And):
             first, *others = (self._condition(a) for a in condition.args)
             for other in others:
-                first = self._new([first, other], "torch.logical_and({}, {})", None)
+                first = self._new("torch.logical_and", first, other)
             return first
         if condition.lhs.is_number:
             condition = condition.reversed
         if condition not in self._known:
             sides = [self.value(condition.lhs), self.value(condition.rhs)]
-            self._known[condition] = self._new(sides, COMPARE[condition.rel_op] + "({}, {})", None)
+            self._known[condition] = self._new(COMPARE[condition.rel_op], *sides)
         return self._known[condition]
 
     def _power(self, base: sp.Expr, exponent: sp.Expr) -> str | float:
         b = self.value(base)
         if exponent == 2:
-            return self._new([b], "torch.square({})", "torch.mul({0}, {0}, out={o})")
+            return self._new("torch.mul", b, b)
         if exponent == -1:
-            return self._new([b], "torch.reciprocal({})", "torch.reciprocal({}, out={o})")
+            return self._new("torch.reciprocal", b)
         if exponent == sp.Rational(1, 2):
-            return self._new([b], "torch.sqrt({})", "torch.sqrt({}, out={o})")
-        e = self.value(exponent)
-        return self._new([b, e], "torch.pow({}, {})", "torch.pow({}, {}, out={o})")
+            return self._new("torch.sqrt", b)
+        return self._new("torch.pow", b, self.value(exponent))
 
-    def _product(self, expr: sp.Expr) -> str | float:
+    def _product(self, expr: sp.Expr, number: float = 1.0, scale: str = "") -> str | float:
+        """Factors in turn, then divisors; ``number * scale`` joins the last of them."""
         factor, rest = expr.as_coeff_Mul()
-        above, below = [], []
+        number, above, below = number * float(factor), [], []
         for f in sp.Mul.make_args(rest):
             base, exponent = f.as_base_exp() if f.is_Pow and not isinstance(f, sp.exp) else (f, 1)
             under = exponent.could_extract_minus_sign() if exponent != 1 else False
-            (below if under else above).append(base**-exponent if under else f)
-        number = float(factor)
-        tensor = None
-        for f in above:
-            v = self.value(f)
+            v = self.value(base**-exponent if under else f)
             if isinstance(v, float):
-                number *= v
-            elif tensor is None:
-                tensor = v
+                number = number / v if under else number * v
             else:
-                tensor = self._new([tensor, v], "torch.mul({}, {})", "torch.mul({}, {}, out={o})")
-        for f in below:
-            v = self.value(f)
-            if isinstance(v, float) and tensor is None:
-                number /= v
-            elif tensor is None:
-                tensor = self._new([v], "torch.reciprocal({})", "torch.reciprocal({}, out={o})")
-            else:
-                tensor = self._new([tensor, v], "torch.div({}, {})", "torch.div({}, {}, out={o})")
-        return number if tensor is None else self._times(tensor, number)
+                (below if under else above).append(v)
+        if not above:
+            above = [self._new("torch.reciprocal", below.pop(0))] if below else []
+        if not above:
+            return number
+        steps = [("mul", v) for v in above[1:]] + [("div", v) for v in below]
+        plain = not scale and number == 1.0
+        *first, last = steps if steps and not plain else (*steps, None)
+        tensor = above[0]
+        for name, v in first:
+            tensor = self._new(f"torch.{name}", tensor, v)
+        if last is None:
+            return self._times(tensor, number, scale)
+        name, v = last
+        zero, by = self.constant(0.0), f"value={_factor(number, scale)}"
+        return self._new(f"torch.addc{name}", zero, tensor, v, option=by)
 
     def _times(self, tensor: str | float, number: float, scale: str = "") -> str | float:
         if isinstance(tensor, float):
@@ -227,7 +241,7 @@ class Tape:
         if number == 1.0 and not scale:
             return tensor
         if number == -1.0 and not scale:
-            return self._new([tensor], "torch.neg({})", "torch.neg({}, out={o})")
+            return self._new("torch.neg", tensor)
         return self._linear(0.0, tensor, _factor(number, scale))
 
     def _sum(self, expr: sp.Expr, scale: str = "") -> str | float:
@@ -241,6 +255,8 @@ class Tape:
                 number += c * float(rest)
             elif total is not None and (pair := self._pair(rest)) is not None:
                 total = self._plus_product(total, pair, _factor(c, scale))
+            elif total is None and scale:
+                total = self._scaled_term(c, rest, scale)
             elif isinstance(v := self.value(rest), float):
                 number += c * v
             elif total is not None:
@@ -291,29 +307,21 @@ class Tape:
         return None if isinstance(a, float) or isinstance(b, float) else (a, b)
 
     def _plus_product(self, total: str, pair: tuple[str, str], by: str) -> str:
-        text = f"torch.addcmul({{}}, {{}}, {{}}, value={by}"
-        return self._new([total, *pair], f"{text})", f"{text}, out={{o}})")
+        option = "" if by == "1.0" else f"value={by}"
+        return self._new("torch.addcmul", total, *pair, option=option)
 
     def _plus(self, total: str, v: str, c: float, scale: str) -> str:
-        if not scale and c == 1.0:
-            return self._new([total, v], "torch.add({}, {})", "torch.add({}, {}, out={o})")
-        if not scale and c == -1.0:
-            return self._new([total, v], "torch.sub({}, {})", "torch.sub({}, {}, out={o})")
-        by = _factor(c, scale)
-        return self._new(
-            [total, v],
-            f"torch.add({{}}, {{}}, alpha={by})",
-            f"torch.add({{}}, {{}}, alpha={by}, out={{o}})",
-        )
+        if not scale and c in (1.0, -1.0):
+            return self._new("torch.add" if c > 0 else "torch.sub", total, v)
+        return self._new("torch.add", total, v, option=f"alpha={_factor(c, scale)}")
 
     def _plus_number(self, total: str, number: float, scale: str) -> str:
-        text = f"torch.add({{}}, {self.constant(1.0)}, alpha={_factor(number, scale)}"
-        return self._new([total], f"{text})", f"{text}, out={{o}})")
+        return self._plus(total, self.constant(1.0), number, scale)
 
     def _linear(self, number: float, tensor: str, factor: str) -> str:
         """``number + factor * tensor``; float32 must hold ``number`` exactly."""
-        text = f"torch.add({self.constant(number)}, {{}}, alpha={factor}"
-        return self._new([tensor], f"{text})", f"{text}, out={{o}})")
+        option = "" if factor == "1.0" else f"alpha={factor}"
+        return self._new("torch.add", self.constant(number), tensor, option=option)
 
     def constant(self, number: float) -> str:
         """Name of the 0-dimensional tensor that holds ``number``."""
@@ -323,6 +331,11 @@ class Tape:
 
 def _is(f: sp.Expr, name: str) -> bool:
     return type(f).__name__ == name
+
+
+def _is_square(expr: sp.Expr) -> bool:
+    """Whether ``expr`` is the square of one thing."""
+    return expr.is_Pow and expr.exp == 2
 
 
 def _is_product(term: sp.Expr) -> bool:
@@ -342,7 +355,7 @@ def _is_single(number: float) -> bool:
 def _factor(number: float, scale: str) -> str:
     if not scale:
         return repr(number)
-    return scale if number == 1.0 else f"-{scale}" if number == -1.0 else f"{number!r} * {scale}"
+    return {1.0: scale, -1.0: f"-{scale}"}.get(number, f"{number!r} * {scale}")
 
 
 def kernel_text(
@@ -361,19 +374,20 @@ def kernel_text(
     """
     s = unused("s", inputs)
     (value, *gradients), where = fold_constants((value, *gradients), where)
-    tape = Tape(inputs, where)
+    tape, by = Tape(inputs, where), s if reduced else ""
     factor, rest = _front(value) if reduced else (1, value)
-    front = tape.value(rest)
-    slopes = [tape.scaled(g, s if reduced else "") if not g.is_number else g for g in gradients]
+    alone = reduced and _is_square(rest) and not any(g.has(rest) for g in gradients)
+    front = tape.scaled(value, s) if alone else tape.value(rest)
+    slopes = [g if g.is_number else tape.scaled(g, by) for g in gradients]
     into = [unused(f"slope{k}", inputs) for k in range(len(slopes))]
     body = _emit(tape, [front, *slopes], dict(zip(reversed(slopes), reversed(into), strict=True)))
     texts = [
-        body.names.get(r, r)
-        if isinstance(r, str)
-        else _constant(r, inputs[0], s if reduced else "")
+        body.names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], by)
         for r in [front, *slopes]
     ]
-    if reduced:
+    if alone:
+        texts[0] = f"{texts[0]}.sum()"
+    elif reduced:
         total, by = f"{texts[0]}.sum()", _factor(float(factor), s)
         texts[0] = f"torch.add({tape.constant(0.0)}, {total}, alpha={by})"
     arguments = ", ".join([*inputs, s, *(f"{i}=None" for i in into)])
@@ -419,12 +433,12 @@ def _emit(tape: Tape, results: Sequence[object], into: Mapping[object, str]) -> 
     """
     wanted = [r for r in results if isinstance(r, str)]
     operations = _needed(tape.operations, set(wanted))
-    last = {a: k for k, op in enumerate(operations) for a in op.args}
-    keep = {*wanted, *tape.inputs}
+    last = {a: k for k, op in enumerate(operations) for a in op.operands}
+    computed = {op.target for op in operations} - set(wanted)
     reused: dict[str, str] = {}
     for k, op in enumerate(operations):
-        free = [a for a in op.args if last[a] == k and a not in keep]
-        if op.into is not None and free:
+        free = [a for a in op.operands if last[a] == k and a in computed]
+        if op.writes and free:
             reused[op.target] = reused.get(free[0], free[0])
     given = {reused.get(r, r): name for r, name in into.items()}
     names = {
@@ -435,11 +449,11 @@ def _emit(tape: Tape, results: Sequence[object], into: Mapping[object, str]) -> 
     for op in operations:
         own = names[op.target]
         if op.target in reused:
-            lines.append(_renamed(op.into, names).replace("{o}", own))
-        elif own in into.values() and op.into is not None:
-            lines.append(f"{own} = " + _renamed(op.into, names).replace("{o}", own))
+            lines.append(op.text(names, own))
+        elif own in into.values() and op.writes:
+            lines.append(f"{own} = {op.text(names, own)}")
         else:
-            lines.append(f"{own} = {_renamed(op.fresh, names)}")
+            lines.append(f"{own} = {op.text(names)}")
     return _Body(tuple(lines), names)
 
 
@@ -447,11 +461,6 @@ def _needed(operations: Sequence[Operation], wanted: set[str]) -> list[Operation
     kept = []
     for op in reversed(operations):
         if op.target in wanted:
-            wanted |= set(op.args)
+            wanted |= set(op.operands)
             kept.append(op)
     return kept[::-1]
-
-
-def _renamed(text: str, names: dict[str, str]) -> str:
-    """Operand names replaced by the buffers that hold them."""
-    return re.sub(r"\b[a-zA-Z_]\w*\b", lambda word: names.get(word[0], word[0]), text)
