@@ -350,10 +350,9 @@ expm1_minus = make_special(
 def expm1_minus(d):
     # exp(d) - 1 - d: its own Taylor series near 0 (DLMF 4.2.19)
     near = torch.abs(d) < 0.7
-    s = torch.where(near, d, 0.0)
+    s = torch.clamp(d, -0.7, 0.7)
 {_taylor([1 / sp.factorial(n + 2) for n in range(15)], few=8)}
-    far = torch.where(near, 1.0, d)
-    return torch.where(near, s * s * series, torch.expm1(far) - far)
+    return torch.where(near, s * s * series, torch.expm1(d) - d)
 """,
 )
 
@@ -364,11 +363,11 @@ log1p_square = make_special(
     tex=r"\log\left(1 + \left(#1\right)^{2}\right)",
     spelling="""
 def log1p_square(z):
-    # log(1 + z^2) = 2 log|z| + log(1 + 1/z^2), so that nothing large is squared
-    big = torch.abs(z) > 1.0
-    a = torch.where(big, torch.abs(z), 1.0)
-    r = torch.where(big, 1.0 / a, z)
-    return torch.where(big, 2.0 * torch.log(a), 0.0) + torch.log1p(r * r)
+    # log(1 + z^2) = 2 log m + log(1 + r^2), m = max(|z|, 1) and r = |z|/m^2: no large square
+    a = torch.abs(z)
+    m = torch.clamp_min(a, 1.0)
+    r = a / m / m
+    return torch.log1p(r * r) + 2.0 * torch.log(m)
 """,
 )
 
@@ -379,8 +378,8 @@ cauchy_score = make_special(
     spelling="""
 def cauchy_score(z):
     # 2 z / (1 + z^2), the same for z and 1/z
-    big = torch.abs(z) > 1.0
-    r = torch.where(big, 1.0 / torch.where(big, z, 1.0), z)
+    m = torch.clamp_min(torch.abs(z), 1.0)
+    r = z / m / m
     return 2.0 * r / (1.0 + r * r)
 """,
 )
@@ -392,10 +391,10 @@ cauchy_curvature = make_special(
     spelling="""
 def cauchy_curvature(z):
     # 2 (1 - z^2) / (1 + z^2)^2; with r = 1/z it is 2 r^2 (r^2 - 1) / (1 + r^2)^2
-    big = torch.abs(z) > 1.0
-    r = torch.where(big, 1.0 / torch.where(big, z, 1.0), z)
+    m = torch.clamp_min(torch.abs(z), 1.0)
+    r = z / m / m
     middle = 2.0 * (1.0 - r * r) / (1.0 + r * r) ** 2
-    return torch.where(big, -r * r * middle, middle)
+    return torch.where(m > 1.0, -r * r * middle, middle)
 """,
 )
 
@@ -410,7 +409,7 @@ log1p_bend = make_special(
 def log1p_bend(q):
     # (q - log(1 + q)) / q^2: the series of log(1 + q) in t = q / (2 + q) (DLMF 4.6.4) near 0
     near = torch.abs(q - 0.2) < 0.6
-    v = torch.where(near, q, 0.0)
+    v = torch.clamp(q, -0.4, 0.8)
     t = v / (2.0 + v)
     s = t * t
 {_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
@@ -427,13 +426,16 @@ log1p_minus = make_special(
     "log1p_minus",
     meaning=lambda q: q - sp.log(1 + q),
     slopes=(lambda q: q / (1 + q),),
-    spelling="""
+    spelling=f"""
 def log1p_minus(q):
-    # q - log(1 + q), about q^2/2 near 0
-    near = torch.abs(q) < 0.8
-    v = torch.where(near, q, 0.0)
-    far = torch.where(near, 1.0, q)
-    return torch.where(near, v * v * log1p_bend(v), far - torch.log1p(far))
+    # q - log(1 + q): near 0, where it is about q^2/2, by the series of log1p_bend
+    near = torch.abs(q - 0.2) < 0.6
+    v = torch.clamp(q, -0.4, 0.8)
+    t = v / (2.0 + v)
+    s = t * t
+{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
+    close = v * v * (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+    return torch.where(near, close, q - torch.log1p(q))
 """,
 )
 
@@ -441,17 +443,17 @@ log1p_pull = make_special(
     "log1p_pull",
     meaning=lambda q: sp.log(1 + q) - q / (1 + q),
     slopes=(lambda q: log1p_pull_slope(q),),
-    spelling="""
+    spelling=f"""
 def log1p_pull(q):
-    # log(1 + q) - q/(1 + q), about q^2/2 near 0
-    near = torch.abs(q) < 0.8
-    v = torch.where(near, q, 0.0)
-    far = torch.where(near, 1.0, q)
-    return torch.where(
-        near,
-        v * v * (1.0 / (1.0 + v) - log1p_bend(v)),
-        torch.log1p(far) - far / (1.0 + far),
-    )
+    # log(1 + q) - q/(1 + q): near 0, where it is about q^2/2, by the series of log1p_bend
+    near = torch.abs(q - 0.2) < 0.6
+    v = torch.clamp(q, -0.4, 0.8)
+    t = v / (2.0 + v)
+    s = t * t
+{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
+    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+    close = v * v * (1.0 / (1.0 + v) - bend)
+    return torch.where(near, close, torch.log1p(q) - q / (1.0 + q))
 """,
 )
 
@@ -534,12 +536,11 @@ logit = make_special(
 def logit(p):
     # log(p / (1 - p)): 2 p - 1 is exact near 1/2, and so is 1 - p inside log1p near 0
     middle = torch.abs(p - 0.5) < 0.25
-    m = torch.where(middle, p, 0.5)
-    edge = torch.where(middle, 0.25, p)
+    m = torch.clamp(p, 0.25, 0.75)
     return torch.where(
         middle,
         torch.log1p((2.0 * m - 1.0) / (1.0 - m)),
-        torch.log(edge) - torch.log1p(-edge),
+        torch.log(p) - torch.log1p(-p),
     )
 """,
 )
@@ -614,16 +615,18 @@ binet = make_special(
     positive=True,
     spelling=f"""
 def binet(k):
-    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k
+    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k; two steps up
+    # for small k (5.5.1)
     small = k < 2.0
-    z = torch.where(small, 2.0, k)
+    z = torch.where(small, k + 2.0, k)
 {_numbers(BINET)}
     tail = torch.zeros_like(z)
     for c in reversed(coefficients):
         tail = c / (z + tail)
-    s = torch.where(small, k, 1.0)
-    direct = torch.lgamma(s) - (s - 0.5) * torch.log(s) + s - 0.9189385332046727
-    return torch.where(small, direct, tail)
+    s = torch.clamp_max(k, 2.0)
+    first = (s + 0.5) * (torch.log1p(s) - torch.log(s)) - 1.0
+    second = (s + 1.5) * torch.log1p(1.0 / (s + 1.0)) - 1.0
+    return torch.where(small, tail + (first + second), tail)
 """,
 )
 
@@ -806,7 +809,7 @@ digamma_pull = make_special(
     spelling="""
 def digamma_pull(k):
     # k (psi(k) - log k), from -1 at 0, where psi overflows, up to -1/2
-    m = torch.where(k < 1e-30, 1e-30, k)
+    m = torch.clamp_min(k, 1e-30)
     return m * digamma_less_log(m)
 """,
 )
@@ -1106,15 +1109,14 @@ def binomial_deviance(a, b, u):
     # are a (e^d - 1 - d); for large d, a e^d is taken as a share of the whole
     some = (a > 0) & (b > 0)
     k, n = torch.where(some, a, 1.0), torch.where(some, b, 1.0)
-    lean = torch.log(n) - torch.log(k)  # where the ratio itself would overflow
-    up, down = lean > 40.0, lean < -40.0
-    d = torch.where(up, lean, torch.log1p(n / torch.where(up, n, k))) - softplus(-u)
-    e = torch.where(down, -lean, torch.log1p(k / torch.where(down, k, n))) - softplus(u)
-    near, close = torch.where(d < 1.0, d, 0.0), torch.where(e < 1.0, e, 0.0)
+    t = 2.0 * torch.log(torch.sqrt(n) / torch.sqrt(k))  # the ratio itself would overflow
+    both = torch.log1p(torch.exp(-torch.abs(t))) - torch.log1p(torch.exp(-torch.abs(u)))
+    d = both + (torch.relu(t) - torch.relu(-u))
+    e = both + (torch.relu(-t) - torch.relu(u))
     far = (k + n) * torch.sigmoid(u) - k - k * d
     wide = (k + n) * torch.sigmoid(-u) - n - n * e
-    first = torch.where(d < 1.0, k * expm1_minus(near), far)
-    second = torch.where(e < 1.0, n * expm1_minus(close), wide)
+    first = torch.where(d < 1.0, k * expm1_minus(torch.clamp_max(d, 1.0)), far)
+    second = torch.where(e < 1.0, n * expm1_minus(torch.clamp_max(e, 1.0)), wide)
     edge = torch.where(a > 0, a * softplus(-u), b * softplus(u))
     return torch.where(some, first + second, edge)
 """,
@@ -1312,14 +1314,13 @@ gamma_deviance = make_special(
     "gamma_deviance",
     meaning=lambda a, b: b - a - a * sp.log(b / a),
     slopes=(None, None),
-    spelling="""
+    spelling=f"""
 def gamma_deviance(a, b):
-    # b - a - a log(b/a), 0 where b = a
-    lean = torch.log(b) - torch.log(a)  # where the ratio itself would overflow
-    far = torch.abs(lean) > 40.0
-    d = torch.where(far, lean, torch.log(b / torch.where(far, b, a)))
-    near = torch.where(d < 1.0, d, 0.0)
-    return torch.where(d < 1.0, a * expm1_minus(near), b - a - a * d)
+    # b - a - a log(b/a), 0 where b = a; square roots, since the ratio itself would overflow
+    d = 2.0 * torch.log(torch.sqrt(b) / torch.sqrt(a))
+    s = torch.clamp(d, -0.7, 0.7)
+{_taylor([1 / sp.factorial(n + 2) for n in range(15)], few=8)}
+    return torch.where(torch.abs(d) < 0.7, a * (s * s * series), b - a - a * d)
 """,
 )
 
@@ -1327,17 +1328,21 @@ scaled_square_pull = make_special(
     "scaled_square_pull",
     meaning=lambda k, z: k * (sp.log(1 + z**2) - z**2 / (1 + z**2)),
     slopes=(None, None),
-    spelling="""
+    spelling=f"""
 def scaled_square_pull(k, z):
-    # k times log1p_square_pull(z), which alone underflows where k is large and z small
+    # k times log1p_square_pull(z), which alone underflows where k is large and z small; near 0 by
+    # the series of log1p_bend
     near = torch.abs(z) < 0.8
-    v = torch.where(near, z * z, 0.0)
-    far = torch.where(near, 1.0, z)
-    return torch.where(
-        near,
-        ((k * v) * v) * (1.0 / (1.0 + v) - log1p_bend(v)),
-        k * (log1p_square(far) - 0.5 * far * cauchy_score(far)),
-    )
+    v = torch.clamp(z, -0.8, 0.8) ** 2
+    t = v / (2.0 + v)
+    s = t * t
+{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
+    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+    close = ((k * v) * v) * (1.0 / (1.0 + v) - bend)
+    far = torch.clamp_min(torch.abs(z), 0.8)
+    m = torch.clamp_min(far, 1.0)
+    r = far / m / m
+    return torch.where(near, close, k * (log1p_square(far) - far * (r / (1.0 + r * r))))
 """,
 )
 
@@ -1347,17 +1352,12 @@ student_score = make_special(
     slopes=(None, None),
     spelling="""
 def student_score(z, v):
-    # slope of (nu + 1)/2 log(1 + z^2/nu) in z, v = log nu: no square of a large z, no tiny z/nu
+    # slope of (nu + 1)/2 log(1 + z^2/nu) in z, v = log nu: z (1 + 1/nu) / (1 + w^2), both parts
+    # divided by the square of m = max(|w|, 1), since neither z nor w may be squared
     w = z * torch.exp(-0.5 * v)
-    near = torch.abs(w) < 1.0
-    u = torch.where(near, w, 0.0)
-    far = torch.where(near, 1.0, w)
-    root = torch.exp(0.5 * v)
-    return torch.where(
-        near,
-        torch.where(near, z, 0.0) * (1.0 + torch.exp(-v)) / (1.0 + u * u),
-        (root + 1.0 / root) / (far + 1.0 / far),
-    )
+    m = torch.clamp_min(torch.abs(w), 1.0)
+    u, c = w / m, 1.0 / m
+    return z / m * (1.0 + torch.exp(-v)) / m / (u * u + c * c)
 """,
 )
 
@@ -1367,18 +1367,12 @@ student_balance = make_special(
     slopes=(None, None),
     spelling="""
 def student_balance(z, v):
-    # (1 - z^2)/(1 + z^2/nu), v = log nu: what is left of 1 - z student_score(z, v)
+    # (1 - z^2)/(1 + z^2/nu), v = log nu: what is left of 1 - z student_score(z, v); as there, both
+    # parts are divided by m^2
     w = z * torch.exp(-0.5 * v)
-    near = torch.abs(w) < 1.0
-    u = torch.where(near, w, 0.0)
-    x = torch.where(near, z, 0.0)
-    far = torch.where(near, 1.0, 1.0 / w)
-    y = torch.where(near, 1.0, 1.0 / z)
-    return torch.where(
-        near,
-        (1.0 - x) * (1.0 + x) / (1.0 + u * u),
-        torch.exp(v) * ((y - 1.0) * (y + 1.0)) / (1.0 + far * far),
-    )
+    m = torch.clamp_min(torch.abs(w), 1.0)
+    u, c = w / m, 1.0 / m
+    return (1.0 - z) / m * ((1.0 + z) / m) / (u * u + c * c)
 """,
 )
 
@@ -1472,7 +1466,7 @@ def log1p_share(u, k):
     t = u * k
     near = torch.abs(t) < 1e-8
     far = torch.where(near, 1.0, t)
-    low = torch.where(far < -1.0, -2.0 - far, far)  # |1 + t| = |1 + (-2 - t)|
+    low = torch.maximum(far, -2.0 - far)  # |1 + t| = |1 + (-2 - t)|
     return k * torch.where(near, 1.0 - 0.5 * t, torch.log1p(low) / far)
 """,
 )
@@ -1484,19 +1478,23 @@ log1p_share_pull = make_special(
         ((sp.log(sp.Abs(1 + u * k)) - u * k / (1 + u * k)) / u**2, True),
     ),
     slopes=(None, None),
-    spelling="""
+    spelling=f"""
 def log1p_share_pull(u, k):
-    # (log|1 + t| - t/(1 + t)) / u^2 with t = u k, about k^2/2 where t is small
-    t = u * k
-    near = torch.abs(t) < 0.8
-    v = torch.where(near, t, 0.0)
-    far = torch.where(near, 1.0, t)
-    low = torch.where(far < -1.0, -2.0 - far, far)
+    # (log|1 + t| - t/(1 + t)) / u^2 with t = u k, about k^2/2 where t is small: there by the series
+    # of log1p_bend
+    q = u * k
+    near = torch.abs(q - 0.2) < 0.6
+    v = torch.clamp(q, -0.4, 0.8)
+    t = v / (2.0 + v)
+    s = t * t
+{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
+    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+    low = torch.maximum(q, -2.0 - q)
     w = torch.where(near, 1.0, u)
     return torch.where(
         near,
-        k * (k * (1.0 / (1.0 + v) - log1p_bend(v))),
-        (torch.log1p(low) - far / (1.0 + far)) / w / w,
+        k * (k * (1.0 / (1.0 + v) - bend)),
+        (torch.log1p(low) - q / (1.0 + q)) / w / w,
     )
 """,
 )
