@@ -615,18 +615,16 @@ binet = make_special(
     positive=True,
     spelling=f"""
 def binet(k):
-    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k; two steps up
-    # for small k (5.5.1)
+    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k
     small = k < 2.0
-    z = torch.where(small, k + 2.0, k)
+    z = torch.clamp_min(k, 2.0)
 {_numbers(BINET)}
     tail = torch.zeros_like(z)
     for c in reversed(coefficients):
         tail = c / (z + tail)
     s = torch.clamp_max(k, 2.0)
-    first = (s + 0.5) * (torch.log1p(s) - torch.log(s)) - 1.0
-    second = (s + 1.5) * torch.log1p(1.0 / (s + 1.0)) - 1.0
-    return torch.where(small, tail + (first + second), tail)
+    direct = torch.lgamma(s) - (s - 0.5) * torch.log(s) + s - 0.9189385332046727
+    return torch.where(small, direct, tail)
 """,
 )
 

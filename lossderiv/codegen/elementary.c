@@ -58,6 +58,22 @@ INLINE float max_f(float a, float b)
     return a > b ? a : b != b ? b : a == a ? b : a;
 }
 
+/* Clamps keep what is not a number, for the bounds never are. */
+INLINE float clamp_min_f(float u, float low)
+{
+    return u < low ? low : u;
+}
+
+INLINE float clamp_max_f(float u, float high)
+{
+    return u > high ? high : u;
+}
+
+INLINE float clamp_f(float u, float low, float high)
+{
+    return u < low ? low : u > high ? high : u;
+}
+
 INLINE float relu_f(float u)
 {
     return u < 0.0f ? 0.0f : u;
