@@ -31,6 +31,7 @@ _HOMES = {
     "lossderiv.losses": ("loss", "Loss"),
     "lossderiv.evidence": ("elbo", "NegativeElbo"),
     "lossderiv.estimates": ("kl_estimate", "Estimate"),
+    "lossderiv.arrays": ("value_and_grad", "ValueAndGrad"),
     "lossderiv.objectives": ("objective", "Objective"),
     "lossderiv.exercises": ("check_exercise",),
     "lossderiv.symbolic.trace": ("let",),

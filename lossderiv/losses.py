@@ -15,7 +15,7 @@ from lossderiv.codegen import source
 from lossderiv.compiled import CompiledProgram
 from lossderiv.composed import State
 from lossderiv.derivations import derive
-from lossderiv.eager import Each, Summed
+from lossderiv.eager import Each, Summed, run
 from lossderiv.errors import ParameterError, ShapeError
 from lossderiv.symbolic.records import Density, Derivation
 from lossderiv.targets import check_components, check_outputs, check_shapes, check_target
@@ -179,6 +179,33 @@ class Loss(nn.Module):
         else:
             value = Each.apply(self._program, x, *outputs)
         return self._reduce(value, weight).to(dtype)
+
+    def value_and_grad(
+        self, input: Outputs, target: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The loss and its slope in each raw output, in one pass and without a graph.
+
+        Arguments are those of a call; what they require of autograd is ignored. A slope has its
+        output's shape and type.
+        """
+        given = self._as_tuple(input)
+        self._check(given, target, weight)
+        outputs, x = tuple(o.detach() for o in given), target.detach()
+        if weight is not None:
+            x, outputs = self._mask(outputs, x, weight)
+        outputs, x, dtype = self._prepare(outputs, x)
+        if weight is None and self._is_summed and x.numel():
+            s = 1.0 / self._events(x) if self._is_mean else 1.0
+            value, *slopes = run(self._program, outputs, x, s, slopes=True)
+        else:
+            each, *slopes = self._program.each(*outputs, x, 1.0)
+            value = self._reduce(each, weight)
+            share = torch.ones_like(each) if weight is None else weight.to(each).expand_as(each)
+            share = share / share.sum() if self._is_mean else share
+            share = share[..., None] if self._is_vector else share
+            slopes = [share * g for g in slopes]
+        shaped = (g.sum_to_size(o.shape).to(o.dtype) for g, o in zip(slopes, given, strict=True))
+        return value.to(dtype), tuple(shaped)
 
     # What the decoder says -------------------------------------------------------------------
 

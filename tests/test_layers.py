@@ -31,11 +31,11 @@ ORDER = (
     {"sampling", "eager"},
     {"composed", "compiled"},
     {"losses"},
-    {"evidence", "estimates", "objectives", "exercises", "autoencoder", "__main__"},
+    {"evidence", "estimates", "objectives", "arrays", "exercises", "autoencoder", "__main__"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
-WITH_TORCH |= {"select", "compiled", "composed", "evidence", "estimates", "objectives"}
+WITH_TORCH |= {"select", "compiled", "composed", "evidence", "estimates", "objectives", "arrays"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 
