@@ -58,11 +58,12 @@ def logshare(logits, ell):
         return score - LogSumExp(score.xreplace({i: RUNNING}), RUNNING)
 
     def _latex(self, printer, exp=None) -> str:
-        return r"\log r_{" + printer._print(self.args[1]) + "}"
+        name = "r" if self.args[2] else "w"  # without losses a share is the weight itself
+        return rf"\log {name}_{{{printer._print(self.args[1])}}}"
 
     def _sympystr(self, printer) -> str:
-        logits, _, ell = (printer._print(a) for a in self.args)
-        return f"log_softmax({logits} - {ell})"
+        logits, _, ell = self.args
+        return f"log_softmax({printer._print(logits - ell)})"
 
 
 class ShareOf(Entries):

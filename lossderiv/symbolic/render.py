@@ -24,6 +24,15 @@ SPELLINGS = {
     "off": "o",
     "low": r"\mathrm{low}",
     "width": r"\mathrm{width}",
+    "logits": r"\mathrm{logits}",
+    "nll": r"\mathrm{nll}",
+    "left": r"\mathrm{left}",
+    "right": r"\mathrm{right}",
+    "lo": r"\mathrm{lo}",
+    "hi": r"\mathrm{hi}",
+    "gap": r"\mathrm{gap}",
+    "near": r"\mathrm{near}",
+    "reach": r"\mathrm{reach}",
 }
 
 
