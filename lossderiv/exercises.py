@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lossderiv.autograd import torch_function
 from lossderiv.derivations import density, derive
-from lossderiv.domains import NonNegative, Positive
+from lossderiv.domains import NonNegative, Positive, Real
 from lossderiv.errors import UnknownNameError
 from lossderiv.symbolic.records import Density, Derivation
 from lossderiv.symbolic.render import plain
@@ -39,6 +39,12 @@ def exponential(x: NonNegative, rate: Positive):
 def rayleigh(x: NonNegative, s: Positive):
     """Length of a vector whose two parts are Gaussian with standard deviation s."""
     return x / s**2 * sp.exp(-(x**2) / (2 * s**2))
+
+
+@density
+def by_precision(x: Real, mu: Real, tau: Positive):
+    """A Gaussian by its precision tau, one over the variance."""
+    return sp.sqrt(tau / (2 * sp.pi)) * sp.exp(-tau * (x - mu) ** 2 / 2)
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,41 @@ EXERCISES: dict[str, Exercise] = {
         "the mean of the continuous Bernoulli, given its logit (not 0)",
         of="continuous_bernoulli",
         returns="mean",
+    ),
+    "8.1": Exercise(
+        "the exact negative log-likelihood of a Gaussian whose width is softplus(eta_sigma)",
+        of="normal",
+        links={"sigma": "softplus"},
+        returns="nll",
+    ),
+    "8.2": Exercise(
+        "the slope in eta_mu of the loss of a Gaussian with a learned width, sigma = "
+        "exp(eta_sigma)",
+        of="normal",
+        returns="slope",
+    ),
+    "8.3": Exercise(
+        "the loss of a Gaussian with a learned precision: two raw outputs, tau = exp(eta_tau)",
+        of=by_precision,
+        returns="loss",
+    ),
+    "9.1": Exercise(
+        "the slope in eta of the loss of Student's t with nu = 3 and width 1",
+        of="student_t",
+        fixed={"sigma": 1, "nu": 3},
+        returns="slope",
+    ),
+    "9.2": Exercise(
+        "the loss of a Cauchy density with a learned width: two raw outputs, "
+        "gamma = exp(eta_gamma)",
+        of="cauchy",
+        returns="loss",
+    ),
+    "9.3": Exercise(
+        "Huber's loss for width 1 and delta = 1",
+        of="huber",
+        fixed={"sigma": 1, "delta": 1},
+        returns="loss",
     ),
     "11.1": Exercise(
         "the slope of the Poisson loss in the log of the rate",
