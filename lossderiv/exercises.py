@@ -164,6 +164,23 @@ EXERCISES: dict[str, Exercise] = {
         fixed={"sigma": 1, "delta": 1},
         returns="loss",
     ),
+    "10.1": Exercise(
+        "the slope in the logit of the binomial loss with n = 16",
+        of="binomial",
+        fixed={"n": 16},
+        returns="slope",
+    ),
+    "10.2": Exercise(
+        "the exact negative log-likelihood of a Poisson count, rate = exp(eta)",
+        of="poisson",
+        returns="nll",
+    ),
+    "10.3": Exercise(
+        "the binomial loss with n = 16, by the binary cross-entropy",
+        of="binomial",
+        fixed={"n": 16},
+        returns="loss",
+    ),
     "11.1": Exercise(
         "the slope of the Poisson loss in the log of the rate",
         of="poisson",
