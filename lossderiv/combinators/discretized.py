@@ -40,6 +40,8 @@ def discretized(
     middle of its bin: from -1 to 1, unless ``low`` and ``high`` say otherwise. The probabilities
     add up to 1, so bits per dimension are those of a code for the levels themselves.
 
+    Source: Salimans, Karpathy, Chen and Kingma (2017), equation 2, for the logistic.
+
     Parameters
     ----------
     density
@@ -57,8 +59,6 @@ def discretized(
         For fewer than two levels, a width that does not divide the range, a range without length.
     DensityError
         For a density whose distribution function has no form that holds in both tails.
-
-    Source: Salimans, Karpathy, Chen and Kingma (2017), equation 2, for the logistic.
 
     >>> import torch, lossderiv as ld
     >>> pixels = ld.loss(ld.discretized("logistic", levels=256), constants="keep")

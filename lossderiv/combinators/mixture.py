@@ -20,6 +20,9 @@ def mixture(component: str | Density, count: int, **fixed: float) -> Density:
     along the last axis; the target has no such axis. In the loss the log of the sum is a logsumexp
     of log-weights and log-densities, and each component's slope counts by its share in the datum.
 
+    Source: Bishop (2006), section 2.3.9; of discretised logistics: Salimans, Karpathy, Chen and
+    Kingma (2017), section 2.1.
+
     Parameters
     ----------
     component
@@ -35,9 +38,6 @@ def mixture(component: str | Density, count: int, **fixed: float) -> Density:
         For fewer than two components, or a component whose parameters are all given.
     DensityError
         For a component of vectors, of classes, or a mixture.
-
-    Source: Bishop (2006), section 2.3.9; of discretised logistics: Salimans, Karpathy, Chen and
-    Kingma (2017), section 2.1.
 
     >>> import torch, lossderiv as ld
     >>> loss = ld.loss(ld.mixture("normal", 2), constants="keep")

@@ -101,12 +101,6 @@ class _Tex(LatexPrinter):
         i, j = (self._print(a) for a in expr.args)
         return rf"[{i} = {j}]"
 
-    def _print_polygamma(self, expr, exp=None):
-        order, x = expr.args
-        primes = "'" * int(order) if order.is_Integer and order < 4 else rf"^{{({order})}}"
-        body = rf"\psi{primes}\left({self._print(x)}\right)"
-        return body if exp is None else rf"\left[{body}\right]^{{{exp}}}"
-
     def _print_beta(self, expr, exp=None):
         power = "" if exp is None else f"^{{{exp}}}"
         inside = ", ".join(self._print(a) for a in expr.args)
