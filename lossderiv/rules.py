@@ -489,7 +489,7 @@ READING: tuple[Rule, ...] = (
         "to the mean",
         anchor={m: 1, r: 1},
         witness={m: 1e-9, r: 1.0},
-        spares=(log(1 + m * r), log(1 + m * r) / r),
+        spares=(log(1 + m * r), m * log(1 + m * r)),
     ),
     Rule(
         "a Kumaraswamy density's exponent",
@@ -838,7 +838,7 @@ COMPUTING: tuple[Rule, ...] = (
         because="for a large count the large terms cancel: take the deviance, which is small where "
         "the rate is near the count",
         anchor={c: 2, u: 1},
-        witness={c: 1e6, u: 13.8},
+        witness={c: 1e6, u: 13.815510749816895},  # the log of c, as a float32
         spares=(lgamma(c + 1), log_exprel(exp(u)) - u * (c - 1)),
     ),
     Rule(

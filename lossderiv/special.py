@@ -1554,7 +1554,7 @@ def erfcx_pull(u):
     # near its own limit
     far = u > 1.0
     v = torch.where(far, u, 1.0)
-    count = 110 if u.dtype == torch.float64 else 16
+    count = 110 if u.dtype == torch.float64 else 28
     rest = count / (torch.sqrt(v * v + 2.0 * count) + v)
     for n in range(count, 0, -1):
         rest = 0.5 * n / (v + rest)

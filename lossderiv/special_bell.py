@@ -116,10 +116,17 @@ def _square(u: sp.Expr, k: sp.Expr) -> sp.Expr:
     return 1 + (u * _phi(u) - (u + k) * _phi(u + k)) / _mass(u, k)
 
 
+def _mills_slope(u):
+    """``u M(u) - 1``, without the cancellation on the right."""
+    from lossderiv.special import erfcx_pull  # the module that collects this table
+
+    return mills(u) * erfcx_pull(u / sp.sqrt(2)) / sp.sqrt(2)
+
+
 mills = _row(
     "mills",
     meaning=lambda u: sp.sqrt(sp.pi / 2) * sp.exp(u**2 / 2) * sp.erfc(u / sp.sqrt(2)),
-    slopes=(lambda u: u * mills(u) - 1,),
+    slopes=(_mills_slope,),
     positive=True,
     spelling="""
 def mills(u):

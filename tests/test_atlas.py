@@ -193,7 +193,7 @@ def test_a_table_for_each_kind_of_data():
         "## Classes",
     ]
     assert r"\mu = \left\langle x \right\rangle" in text
-    assert text.count("|:--|") == 3
+    assert sum(line.startswith("|:--|") for line in text.splitlines()) == 3
 
 
 def test_a_false_row_would_be_seen():

@@ -45,6 +45,7 @@ TIDYING = {
     "slope of a gamma deviance by its two means",
     "a gamma deviance by its two means, one a softplus",
     "slope of a gamma deviance by its two means, one a softplus",
+    "log of a bell's mean height, from its highest point",
 }
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -147,8 +148,6 @@ class WithSums(TorchPrinter):
 
 def in_torch(expr: sp.Expr, point, dtype=torch.float32) -> list[float]:
     """What torch makes of a formula: one number, or one for each class."""
-    printer = WithSums()
-    text = torch_text(expr, printer)
     names = {
         str(w.label if isinstance(w, sp.IndexedBase) else w): torch.tensor(
             value,
@@ -156,6 +155,9 @@ def in_torch(expr: sp.Expr, point, dtype=torch.float32) -> list[float]:
         )
         for w, value in point.items()
     }
+    like = next((n for n, tensor in names.items() if tensor.is_floating_point()), "")
+    printer = WithSums(like=like)
+    text = torch_text(expr, printer)
     result = eval(text, {**_helpers(printer.used), **names})
     return result.reshape(-1).tolist()
 
