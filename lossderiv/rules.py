@@ -59,14 +59,11 @@ from lossderiv.special import (
     log1p_share_pull,
     log1p_square,
     log_cosh,
-    log_erfcx,
     log_exprel,
     log_i0e,
-    log_normal_cdf,
     log_softplus,
     logistic,
     logit,
-    normal_cdf,
     overdispersed_balance,
     overdispersed_deviance,
     overdispersed_pull,
@@ -106,6 +103,7 @@ from lossderiv.special_bell import (
     mills,
     normal_level,
 )
+from lossderiv.special_normal import log_erfcx, log_normal_cdf, normal_cdf
 from lossderiv.special_tails import (
     cauchy_cdf,
     laplace_cdf,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sympy as sp
 
 from lossderiv.special_bell import BELL
+from lossderiv.special_normal import NORMAL
 from lossderiv.special_tails import TAILS
 from lossderiv.symbolic.functions import Special, make_special
 
@@ -183,10 +184,6 @@ def _numbers(table: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
 def _corrected(k: sp.Expr) -> sp.Expr:
     """What is left of ``log Gamma(k)`` beside ``k log k - k``."""
     return sp.loggamma(k) - k * sp.log(k) + k
-
-
-def _below_normal(u: sp.Expr) -> sp.Expr:
-    return sp.erfc(-u / sp.sqrt(2)) / 2
 
 
 def _mixing(a: sp.Expr, b: sp.Expr) -> sp.Expr:
@@ -1107,7 +1104,7 @@ def binomial_deviance(a, b, u):
     # are a (e^d - 1 - d); for large d, a e^d is taken as a share of the whole
     some = (a > 0) & (b > 0)
     k, n = torch.where(some, a, 1.0), torch.where(some, b, 1.0)
-    t = 2.0 * torch.log(torch.sqrt(n) / torch.sqrt(k))  # the ratio itself would overflow
+    t = 2.0 * torch.log(torch.sqrt(n) / torch.sqrt(k))  # the ratio could overflow
     both = torch.log1p(torch.exp(-torch.abs(t))) - torch.log1p(torch.exp(-torch.abs(u)))
     d = both + (torch.relu(t) - torch.relu(-u))
     e = both + (torch.relu(-t) - torch.relu(u))
@@ -1521,93 +1518,6 @@ def power_log(u, b):
 """,
 )
 
-log_erfcx = make_special(
-    "log_erfcx",
-    meaning=lambda u: u**2 + sp.log(sp.erfc(u)),
-    slopes=(lambda u: erfcx_pull(u),),
-    spelling="""
-def log_erfcx(u):
-    # log(exp(u^2) erfc(u)): from 1/2 on by torch's erfcx, which overflows at the left
-    right, left = u > 0.5, u < -0.5
-    middle = torch.where(right | left, 0.0, u)
-    far = torch.log(torch.special.erfcx(torch.where(right, u, 1.0)))
-    low = torch.where(left, u, -1.0)
-    return torch.where(
-        right,
-        far,
-        torch.where(
-            left,
-            low * low + torch.log(torch.special.erfc(low)),
-            middle * middle + torch.log1p(-torch.special.erf(middle)),
-        ),
-    )
-""",
-)
-
-erfcx_pull = make_special(
-    "erfcx_pull",
-    meaning=lambda u: 2 * u - 2 * sp.exp(-(u**2)) / (sp.sqrt(sp.pi) * sp.erfc(u)),
-    slopes=(lambda u: 2 + (2 * u - erfcx_pull(u)) * erfcx_pull(u),),
-    spelling="""
-def erfcx_pull(u):
-    # 2u - 2/(sqrt(pi) erfcx(u)), about -1/u for large u: Laplace's fraction (DLMF 7.9.1), started
-    # near its own limit
-    far = u > 1.0
-    v = torch.where(far, u, 1.0)
-    count = 110 if u.dtype == torch.float64 else 28
-    rest = count / (torch.sqrt(v * v + 2.0 * count) + v)
-    for n in range(count, 0, -1):
-        rest = 0.5 * n / (v + rest)
-    near = torch.where(far, 1.0, u)
-    direct = 2.0 * near - 1.1283791670955126 / torch.special.erfcx(near)
-    return torch.where(far, -2.0 * rest, direct)
-""",
-)
-
-normal_cdf = make_special(
-    "normal_cdf",
-    meaning=_below_normal,
-    slopes=(lambda u: sp.exp(-(u**2) / 2) / sp.sqrt(2 * sp.pi),),
-    positive=True,
-    tex=r"\Phi",
-    spelling="""
-def normal_cdf(u):
-    return 0.5 * torch.special.erfc(-0.7071067811865476 * u)
-""",
-)
-
-log_normal_cdf = make_special(
-    "log_normal_cdf",
-    meaning=lambda u: sp.log(_below_normal(u)),
-    slopes=(lambda u: normal_cdf_pull(u),),
-    tex=r"\log\Phi",
-    spelling="""
-def log_normal_cdf(u):
-    # log(erfc(-u/sqrt 2)/2): on the left by erfcx, which keeps the square apart
-    left = u < 0.0
-    t = -0.7071067811865476 * torch.where(left, u, 0.0)
-    low = torch.log(0.5 * torch.special.erfcx(t)) - t * t
-    r = 0.7071067811865476 * torch.where(left, 0.0, u)
-    return torch.where(left, low, torch.log1p(-0.5 * torch.special.erfc(r)))
-""",
-)
-
-normal_cdf_pull = make_special(
-    "normal_cdf_pull",
-    meaning=lambda u: sp.exp(-(u**2) / 2) / (sp.sqrt(2 * sp.pi) * _below_normal(u)),
-    slopes=(lambda u: normal_cdf_pull(u) * erfcx_pull(-u / sp.sqrt(2)) / sp.sqrt(2),),
-    positive=True,
-    spelling="""
-def normal_cdf_pull(u):
-    # the slope of log Phi: about -u far to the left, where both density and Phi underflow
-    left = u < 0.0
-    t = -0.7071067811865476 * torch.where(left, u, 0.0)
-    r = torch.where(left, 0.0, u)
-    right = torch.exp(-0.5 * r * r) / torch.special.erfc(-0.7071067811865476 * r)
-    return 0.7978845608028654 * torch.where(left, 1.0 / torch.special.erfcx(t), right)
-""",
-)
-
 binet_gap = make_special(
     "binet_gap",
     meaning=lambda a, b: (
@@ -1804,11 +1714,6 @@ SPECIAL: dict[str, type[Special]] = (
             log1p_share_pull,
             signed_power,
             power_log,
-            log_erfcx,
-            erfcx_pull,
-            normal_cdf,
-            log_normal_cdf,
-            normal_cdf_pull,
             binet_gap,
             stirling_bend,
             digamma_bend,
@@ -1816,6 +1721,7 @@ SPECIAL: dict[str, type[Special]] = (
             count_entropy,
         )
     }
+    | NORMAL
     | TAILS
     | BELL
 )

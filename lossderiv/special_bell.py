@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from lossderiv.special_normal import erfcx_pull
 from lossderiv.symbolic.functions import Special, make_special
 
 WIDE = (  # nodes and weights on [0, 1]: the roots of Legendre's polynomials, for float64
@@ -116,10 +117,8 @@ def _square(u: sp.Expr, k: sp.Expr) -> sp.Expr:
     return 1 + (u * _phi(u) - (u + k) * _phi(u + k)) / _mass(u, k)
 
 
-def _mills_slope(u):
+def _mills_slope(u: sp.Expr) -> sp.Expr:
     """``u M(u) - 1``, without the cancellation on the right."""
-    from lossderiv.special import erfcx_pull  # the module that collects this table
-
     return mills(u) * erfcx_pull(u / sp.sqrt(2)) / sp.sqrt(2)
 
 

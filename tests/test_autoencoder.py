@@ -332,24 +332,32 @@ def test_progress_in_a_notebook_is_one_output():
 # --- plots -----------------------------------------------------------------------------------
 
 
-def test_plots_return_axes_and_leave_settings_alone(tiny, monkeypatch):
+def drawn_lines(history) -> list[Axes]:
+    points = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    return [
+        ae.plots.curves({"mlp": [history, history]}),
+        ae.plots.codes(points, torch.arange(9) % 3),
+        ae.plots.codes(points),
+    ]
+
+
+def test_plots_return_axes_and_leave_settings_alone(tiny):
     before = dict(matplotlib.rcParams)
     _, history = fit(tiny, epochs=2)
-    drawn = [
+    pictures = [
         ae.plots.images(tiny.test, columns=4, title="ten"),
         ae.plots.images({"real": tiny.test, "made": tiny.test}),
-        ae.plots.curves({"mlp": [history, history]}),
-        ae.plots.codes(torch.randn(9, 2), torch.arange(9) % 3),
-        ae.plots.codes(torch.randn(9, 2)),
     ]
-    assert all(isinstance(ax, Axes) for ax in drawn)
+    lines = drawn_lines(history)
+    assert all(isinstance(ax, Axes) for ax in pictures + lines)
     assert dict(matplotlib.rcParams) == before
-    for ax in drawn[:2]:
+    for ax in pictures:
         assert ax.figure._repr_png_().startswith(b"\x89PNG")
         assert ax.figure._repr_svg_() is None
-    for ax in drawn[2:]:
-        assert ax.figure._repr_svg_() == ax.figure._repr_svg_()
-        assert "</svg>" in ax.figure._repr_svg_()
+    for ax, again in zip(lines, drawn_lines(history), strict=True):
+        text = ax.figure._repr_svg_()
+        assert "</svg>" in text
+        assert text == again.figure._repr_svg_()
         assert ax.figure._repr_png_() is None
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

@@ -18,6 +18,7 @@ PACKAGE = Path(lossderiv.__file__).parent
 ORDER = (
     {"errors"},
     {"symbolic"},
+    {"special_normal"},
     {"special_bell", "special_tails"},
     {"special"},
     {"special_vectors", "special_mixtures"},

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sympy import Expr, atan, erf, erfc, exp, log, pi, sqrt, tanh
 
-from lossderiv.special import expm1, logit, normal_cdf
+from lossderiv.special import expm1, logit
 from lossderiv.special import logistic as sigmoid
+from lossderiv.special_normal import normal_cdf
 from lossderiv.special_tails import cauchy_cdf, laplace_cdf
 
 

@@ -7,6 +7,8 @@ const torch = {
   log1p: Math.log1p, maximum: Math.max, minimum: Math.min, sign: Math.sign, sin: Math.sin,
   sinh: Math.sinh, sqrt: Math.sqrt, tanh: Math.tanh,
   relu: (u) => Math.max(u, 0),
+  clamp: (u, low, high) => Math.min(Math.max(u, low), high),
+  clamp_max: Math.min, clamp_min: Math.max,
   sigmoid: (u) => (u < 0 ? Math.exp(u) / (1 + Math.exp(u)) : 1 / (1 + Math.exp(-u))),
   // Stirling's series (DLMF 5.11.1) from 15 on, where seven terms reach the last digit of a
   // double; the recurrence (DLMF 5.5.1) leads there.
