@@ -17,7 +17,7 @@ BUILT := _build/.built
 PAGES := _build/html/book/index.html
 
 PACKAGE := $(shell find lossderiv -name '*.py' -o -name '*.json' -o -name '*.html' \
-    -o -name '*.mplstyle')
+    -o -name '*.mplstyle' -o -name '*.c')
 # The pages of book/atlas/families are written by the build itself.
 BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*' \
     ! -path 'book/atlas/families/*')
