@@ -32,7 +32,7 @@ book: $(BUILT)
 	@echo "    file://$(CURDIR)/$(PAGES)"
 
 test: $(INSTALLED) $(BUILT)
-	MPLBACKEND=Agg VENV=$(VENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	MPLBACKEND=Agg VENV=$(VENV) $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lab: $(INSTALLED)
 	@mkdir -p $(VENV)/share/jupyter/lab/settings
