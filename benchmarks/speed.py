@@ -1,13 +1,16 @@
-"""Print how long forward and backward take, as ratios to torch's own loss.
+"""Print what our losses cost beside torch's own: time, memory, overhead, share of a training step.
 
-    python benchmarks/speed.py                    a minute or two
-    python benchmarks/speed.py --smoke            a few seconds, for CI
+    python benchmarks/speed.py                    some minutes
+    python benchmarks/speed.py --smoke            under a minute, for CI
+    python benchmarks/speed.py --only student     peers or families whose name has the word
+    python benchmarks/speed.py --compile          torch.compile of the plain expression, too
     python benchmarks/speed.py --json speed.json
 
-Peers are torch.nn.functional's losses, or torch.distributions' `log_prob` (marked *). Every pair is
-measured in turn, ours and the peer alternating within one run, on one thread with reduction "mean";
-a ratio below 1 means ours is faster. Time is the thread's own, so that waiting for a busy machine
-does not count; absolute times still mean little.
+Peers are torch.nn.functional's losses and, marked *, torch.distributions' `log_prob` for every
+family that has a twin there (the rows of `benchmarks/rows.py`). Every pair is measured in turn,
+ours (the default tier and, where the loss has C, the compiled one) and the peer alternating within
+one run, on one thread with reduction "mean"; a ratio below 1 means ours is faster. Time is the
+thread's own, so that waiting for a busy machine does not count; absolute times still mean little.
 """
 
 from __future__ import annotations
@@ -16,15 +19,29 @@ import argparse
 import json
 import math
 import statistics
+import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributions as D
 import torch.nn.functional as F
 
+if not __package__:  # run as a file: its neighbours are found from the folder above
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.draws import Draw
+from benchmarks.measure import target_tensor
+from benchmarks.row import Row
+from benchmarks.rows import ROWS
+from lossderiv.codegen.c_kernel import element_text
+from lossderiv.errors import SpellingError
+
+TIERS = ("default", "compiled")
 SIZES = ((64, 64), (128, 784), (4096, 784))
 SMOKE_SIZES = ((64, 64),)
 FINE = time.get_clock_info("thread_time").resolution < 1e-6  # it is not on Windows
@@ -35,8 +52,9 @@ CLOCK = time.thread_time if FINE else time.perf_counter
 class Pair:
     """Our loss and the loss it is timed against, on the same raw outputs and target.
 
-    ``classes`` are split off the last axis. ``made`` gives the density where that is not in the
-    catalogue; ``same`` is how closely both slopes agree in float64.
+    ``classes`` are split off the last axis. With a ``row``, inputs are its everyday cases.
+    ``made`` gives the density where that is not in the catalogue; ``same`` is how closely both
+    slopes agree in float64.
     """
 
     name: str
@@ -46,6 +64,7 @@ class Pair:
     outputs: int = 1
     classes: int = 0
     fixed: Mapping[str, object] = field(default_factory=dict)
+    row: Row | None = None
     made: Callable | None = None
     same: float = 1e-9
 
@@ -53,7 +72,44 @@ class Pair:
         """Ours."""
         import lossderiv as ld
 
-        return ld.loss(self.made() if self.made else self.family, **self.fixed, **options)
+        settings = {**(self.row.settings if self.row else {}), **self.fixed, **options}
+        return ld.loss(self.made() if self.made else self.family, **settings)
+
+    @property
+    def is_vector(self) -> bool:
+        return bool(self.classes) or (
+            self.row is not None and any(output.width for output in self.row.outputs)
+        )
+
+
+BUILTINS = (
+    Pair("F.mse_loss", "normal", F.mse_loss, fixed={"sigma": 1}),
+    Pair("F.l1_loss", "laplace", F.l1_loss, fixed={"b": 1}),
+    Pair(
+        "F.binary_cross_entropy_with_logits",
+        "bernoulli",
+        F.binary_cross_entropy_with_logits,
+        target="binary",
+    ),
+    Pair(
+        "F.gaussian_nll_loss",
+        "normal",
+        lambda mu, s, x: F.gaussian_nll_loss(mu, x, (2 * s).exp()),
+        outputs=2,
+    ),
+    Pair("F.cross_entropy", "categorical", F.cross_entropy, target="label", classes=16),
+    Pair("F.cross_entropy, 256", "categorical", F.cross_entropy, target="label", classes=256),
+    Pair(
+        "F.poisson_nll_loss",
+        "poisson",
+        lambda eta, x: F.poisson_nll_loss(eta, x, log_input=True),
+        target="count",
+    ),
+)
+
+
+def minus_log_prob(twin: Callable) -> Callable:
+    return lambda *args: -twin(*args[:-1]).log_prob(args[-1]).mean()
 
 
 LEVELS = 256
@@ -98,80 +154,7 @@ def mixed(component):
     return ld.mixture(component, 10)
 
 
-def minus_log_prob(distribution: Callable) -> Callable:
-    return lambda *args: -distribution(*args[:-1]).log_prob(args[-1]).mean()
-
-
-PAIRS = (
-    Pair("F.mse_loss", "normal", F.mse_loss, fixed={"sigma": 1}),
-    Pair("F.l1_loss", "laplace", F.l1_loss, fixed={"b": 1}),
-    Pair(
-        "F.binary_cross_entropy_with_logits",
-        "bernoulli",
-        F.binary_cross_entropy_with_logits,
-        target="binary",
-    ),
-    Pair(
-        "F.gaussian_nll_loss",
-        "normal",
-        lambda mu, s, x: F.gaussian_nll_loss(mu, x, (2 * s).exp()),
-        outputs=2,
-    ),
-    Pair("F.cross_entropy", "categorical", F.cross_entropy, target="label", classes=16),
-    Pair("F.cross_entropy, 256", "categorical", F.cross_entropy, target="label", classes=256),
-    Pair(
-        "F.poisson_nll_loss",
-        "poisson",
-        lambda eta, x: F.poisson_nll_loss(eta, x, log_input=True),
-        target="count",
-    ),
-    Pair(
-        "Normal*",
-        "normal",
-        minus_log_prob(lambda mu, s: D.Normal(mu, s.exp(), validate_args=False)),
-        outputs=2,
-    ),
-    Pair(
-        "Laplace*",
-        "laplace",
-        minus_log_prob(lambda mu, b: D.Laplace(mu, b.exp(), validate_args=False)),
-        outputs=2,
-    ),
-    Pair(
-        "ContinuousBernoulli*",
-        "continuous_bernoulli",
-        minus_log_prob(lambda eta: D.ContinuousBernoulli(logits=eta, validate_args=False)),
-        target="grey",
-    ),
-    Pair(
-        "StudentT*",
-        "student_t",
-        minus_log_prob(lambda m, s, v: D.StudentT(v.exp(), m, s.exp(), validate_args=False)),
-        outputs=3,
-    ),
-    Pair(
-        "NegativeBinomial*",
-        "negative_binomial",
-        minus_log_prob(
-            lambda m, a: D.NegativeBinomial((-a).exp(), logits=m + a, validate_args=False)
-        ),
-        target="count",
-        outputs=2,
-    ),
-    Pair(
-        "Beta*",
-        "beta",
-        minus_log_prob(lambda a, b: D.Beta(a.exp(), b.exp(), validate_args=False)),
-        target="open unit",
-        outputs=2,
-    ),
-    Pair(
-        "Gamma*",
-        "gamma",
-        minus_log_prob(lambda a, r: D.Gamma(a.exp(), r.exp(), validate_args=False)),
-        target="positive",
-        outputs=2,
-    ),
+COMPOSED = (
     Pair(
         "clamped bins",
         "discretised logistic",
@@ -200,41 +183,70 @@ PAIRS = (
         made=lambda: mixed("normal"),
     ),
 )
+TWINS = tuple(
+    Pair(
+        f"{row.name}*",
+        row.catalogue_name,
+        minus_log_prob(row.twin),
+        outputs=len(row.outputs),
+        fixed=row.fixed,
+        row=row,
+    )
+    for row in ROWS
+    if row.twin
+)
+PAIRS = BUILTINS + COMPOSED + TWINS
 
 TARGETS: Mapping[str, Callable] = {  # but for labels
     "real": lambda size, g: torch.randn(size, generator=g),
     "binary": lambda size, g: torch.randint(0, 2, size, generator=g).float(),
-    "grey": lambda size, g: torch.rand(size, generator=g),
-    "open unit": lambda size, g: 0.01 + 0.98 * torch.rand(size, generator=g),
-    "positive": lambda size, g: torch.randn(size, generator=g).exp(),
     "count": lambda size, g: torch.randint(0, 20, size, generator=g).float(),
     "level": lambda size, g: torch.randint(0, LEVELS, size, generator=g).float(),
 }
+CASES = 500  # different ones, of a row; repeated in another order
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Our time over the peer's: one ratio a round, each from `repeats` steps of either."""
+    """Our time over the peer's: one ratio of medians a round; least, middle and most of them."""
 
+    what: str
     peer: str
     family: str
+    tier: str
     size: tuple[int, ...]
     minimum: float
     median: float
     maximum: float
-    rounds: int
-    repeats: int
 
 
 def inputs(pair: Pair, size: tuple[int, int]):
     """Raw outputs that need a gradient, and a target."""
     g = torch.Generator().manual_seed(0)
+    if pair.row:
+        return everyday(pair.row, size, g)
     rows = size[0] * size[1] // pair.classes if pair.classes else 0
     shape = (rows, pair.classes) if pair.classes else size
     raw = [torch.randn(shape, generator=g).requires_grad_(True) for _ in range(pair.outputs)]
     if pair.target == "label":
         return raw, torch.randint(0, pair.classes, (rows,), generator=g)
     return raw, TARGETS[pair.target](shape[:1] if pair.classes else shape, g)
+
+
+def everyday(row: Row, size: tuple[int, int], g: torch.Generator):
+    """Everyday cases of a row, in no order; numbers, or vectors, as many as ``size`` has."""
+    draw = Draw(np.random.default_rng(zlib.crc32(row.name.encode())), extreme=False)
+    found: list = []
+    while len(found) < CASES:
+        case = tuple(tuple(np.float32(part).tolist()) for part in row.case(draw))
+        if row.possible(*case):
+            found.append(case)
+    order = torch.randint(0, CASES, (size[0] * size[1],), generator=g)
+    raw = torch.tensor([eta for eta, _ in found])[order]
+    target = target_tensor(row, [x for _, x in found], torch.float32)[order]
+    flat = all(output.width is None for output in row.outputs)
+    shaped = [part.reshape(size) if flat else part.contiguous() for part in row.groups(raw)]
+    return [eta.requires_grad_(True) for eta in shaped], target.reshape(size) if flat else target
 
 
 def seconds(step: Callable[[], None]) -> float:
@@ -254,66 +266,116 @@ def stepper(loss: Callable, raw: Sequence[torch.Tensor], target: torch.Tensor) -
     return step
 
 
-def compare(pair: Pair, size: tuple[int, int], rounds: int, budget: float) -> Ratio:
-    """Alternate ours and the peer, step by step; one round takes about `budget` seconds.
+def forward(loss: Callable, raw: Sequence[torch.Tensor], target: torch.Tensor) -> Callable:
+    """The value alone."""
 
-    A round's ratio is that of the two median steps, which an interrupted step does not move.
+    def step() -> None:
+        with torch.no_grad():
+            loss(*raw, target)
+
+    return step
+
+
+WHAT: Mapping[str, Callable] = {"forward": forward, "forward + backward": stepper}
+
+
+def our_loss(pair: Pair, tier: str = "default") -> Callable:
+    """Our loss, called as the peer is: raw outputs one by one, then the target."""
+    loss = pair.loss(compiled=tier == "compiled")
+    return loss if pair.outputs == 1 else lambda *args: loss(args[:-1], args[-1])
+
+
+def tiers_of(pair: Pair) -> tuple[str, ...]:
+    """Both tiers, or the default alone where there is no C for the loss."""
+    program = pair.loss()._program
+    try:
+        element_text(program.kernel, program.slopes, program.inputs, program.derivation.where)
+    except SpellingError:
+        return TIERS[:1]
+    return TIERS
+
+
+def in_turn(steps: Sequence[Callable], rounds: int, budget: float) -> list[list[float]]:
+    """Medians of every step in every round; a round takes about ``budget`` seconds.
+
+    An interrupted step does not move a median.
     """
-    loss = pair.loss()
-    raw, target = inputs(pair, size)
-    ours = stepper(
-        (lambda *args: loss(args[:-1], args[-1])) if pair.outputs > 1 else loss, raw, target
-    )
-    peer = stepper(pair.peer, raw, target)
-    warm = [(seconds(ours), seconds(peer)) for _ in range(3)]
-    repeats = max(3, round(budget / min(sum(pair) for pair in warm)))
-    ratios = []
+    warm = [sum(seconds(step) for step in steps) for _ in range(3)]
+    repeats = max(3, round(budget / min(warm)))
+    found = []
     for _ in range(rounds):
-        times = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
-        ratios.append(
-            statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
-        )
-    return Ratio(
-        pair.name,
-        pair.family,
-        size,
-        min(ratios),
-        statistics.median(ratios),
-        max(ratios),
-        rounds,
-        repeats,
-    )
+        times = [[seconds(step) for step in steps] for _ in range(repeats)]
+        found.append([statistics.median(column) for column in zip(*times, strict=True)])
+    return found
 
 
-HEADER = f"{'family':22} {'against':36} {'size':>9} {'min':>6} {'median':>6} {'max':>6}"
+def compare(
+    pair: Pair,
+    size: tuple[int, int],
+    rounds: int,
+    budget: float,
+    what: str = "forward + backward",
+    losses: Mapping[str, Callable] | None = None,
+) -> list[Ratio]:
+    """Our tiers (or ``losses``) over the peer, step by step in turn."""
+    raw, target = inputs(pair, size)
+    losses = losses or {tier: our_loss(pair, tier) for tier in tiers_of(pair)}
+    steps = [WHAT[what](loss, raw, target) for loss in (*losses.values(), pair.peer)]
+    found = in_turn(steps, rounds, budget)
+    return [
+        Ratio(what, pair.name, pair.family, tier, size, *spread(found, k))
+        for k, tier in enumerate(losses)
+    ]
+
+
+def spread(rounds: list[list[float]], k: int) -> tuple[float, float, float]:
+    """Ratio of step ``k`` to the last one: least, median, most."""
+    ratios = [times[k] / times[-1] for times in rounds]
+    return min(ratios), statistics.median(ratios), max(ratios)
+
+
+NAMES = f"{'family':24} {'against':34} {'size':>8} {'tier':8}"
+HEADER = f"{NAMES} {'min':>6} {'median':>6} {'max':>6}"
 
 
 def line(r: Ratio) -> str:
     size = "x".join(map(str, r.size))
-    return f"{r.family:22} {r.peer:36} {size:>9} {r.minimum:6.2f} {r.median:6.2f} {r.maximum:6.2f}"
+    names = f"{r.family:24} {r.peer:34} {size:>8} {r.tier:8}"
+    return f"{names} {r.minimum:6.3f} {r.median:6.3f} {r.maximum:6.3f}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     import lossderiv as ld
+    from benchmarks import compiled, costs
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="one small size, a few rounds")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the ratios there too")
+    parser.add_argument("--only", default="", metavar="WORD", help="pairs whose name has the word")
+    parser.add_argument("--compile", action="store_true", help="torch.compile's times, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures there too")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    sizes, rounds, budget = (SMOKE_SIZES, 3, 0.02) if options.smoke else (SIZES, 15, 0.1)
+    sizes, rounds, budget = (SMOKE_SIZES, 3, 0.01) if options.smoke else (SIZES, 9, 0.1)
     available = set(ld.families())
-    print("forward + backward, our time over the peer's, 1 thread, measured in turn")
-    print(HEADER)
+    pairs = [
+        pair
+        for pair in PAIRS
+        if (pair.made or pair.family in available) and options.only in f"{pair.name} {pair.family}"
+    ]
     ratios = []
-    for pair in PAIRS:
-        if pair.made is None and pair.family not in available:
-            continue
-        for size in sizes:
-            ratios.append(compare(pair, size, rounds, budget))
-            print(line(ratios[-1]), flush=True)
+    for what in WHAT:
+        print(f"{what}, our time over the peer's, 1 thread, measured in turn")
+        print(HEADER)
+        for pair in pairs:
+            for size in sizes[:2] if pair.row else sizes:
+                for found in compare(pair, size, rounds, budget, what):
+                    ratios.append(found)
+                    print(line(found), flush=True)
+        print()
+    record = {"torch": torch.__version__, "ratios": [asdict(r) for r in ratios]}
+    record |= costs.report(pairs, options.smoke, options.compile)
+    record |= compiled.report(options.smoke)
     if options.json:
-        record = {"torch": torch.__version__, "ratios": [asdict(r) for r in ratios]}
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
 import lossderiv as ld
-from benchmarks import compiled, derive, speed
+from benchmarks import costs, derive, speed
+from benchmarks.rows import rows_of
 
 FIRST_PEERS = {
     "F.mse_loss",
@@ -16,26 +18,68 @@ FIRST_PEERS = {
     "F.gaussian_nll_loss",
     "F.cross_entropy",
 }
+VECTORS = {"F.cross_entropy", "F.cross_entropy, 256"}
 
 
-def test_a_smoke_run_times_every_peer_of_the_catalogue(tmp_path, capsys):
+def test_the_peers_are_the_builtins_and_every_twin():
+    names = [pair.name for pair in speed.PAIRS]
+    assert len(names) == len(set(names))
+    assert set(names) >= FIRST_PEERS
+    assert {pair.family for pair in speed.TWINS} >= {f for f in ld.families() if has_twin(f)}
+
+
+def has_twin(family: str) -> bool:
+    return any(row.twin for row in rows_of(family))
+
+
+def test_a_smoke_run_prints_and_writes_every_cost(tmp_path, capsys):
     path = tmp_path / "speed.json"
-    assert speed.main(["--smoke", "--json", str(path)]) == 0
-    ratios = json.loads(path.read_text(encoding="utf-8"))["ratios"]
-    expected = [pair.name for pair in speed.PAIRS if pair.made or pair.family in ld.families()]
-    assert [r["peer"] for r in ratios] == expected
-    assert set(expected) >= FIRST_PEERS
+    assert speed.main(["--smoke", "--only", "F.", "--json", str(path)]) == 0
+    record = json.loads(path.read_text(encoding="utf-8"))
+    builtins = [pair.name for pair in speed.BUILTINS]
+    for what in speed.WHAT:
+        rows = [r for r in record["ratios"] if r["what"] == what]
+        assert [r["peer"] for r in rows if r["tier"] == "default"] == builtins
+        assert {r["peer"] for r in rows if r["tier"] == "compiled"} == set(builtins) - VECTORS
+    ratios = record["ratios"] + record["kernel over bandwidth"]
     assert all(0 < r["minimum"] <= r["median"] <= r["maximum"] for r in ratios)
+    costs = [c for table in record.values() if isinstance(table, list) for c in table]
+    costs = [c for c in costs if "theirs" in c]
+    assert {c["peer"] for c in costs if c["compiled"] is None} == VECTORS
+    assert all(c["default"] > 0 and c["theirs"] > 0 for c in costs)
+    (begun,) = record["first use, s"]
+    assert 0 < begun["from_cache"] < begun["compiling"]
     printed = capsys.readouterr().out
-    assert all(name in printed for name in expected)
+    assert all(name in printed for name in builtins)
+
+
+def test_the_compiled_tier_allocates_the_gradients():
+    (pair,) = (p for p in speed.BUILTINS if p.name == "F.mse_loss")
+    held = costs.memory(pair, (64, 784))
+    assert 1 <= held.compiled < 1.001  # the gradient and two numbers
+
+
+def test_peak_memory_counts_what_is_held_at_a_time():
+    def step():
+        a = torch.empty(1000)
+        a = torch.empty(1000)  # the first is freed only now
+        del a
+        return torch.empty(500)
+
+    assert costs.peak_memory(step) == pytest.approx(8000, abs=200)
+
+
+def test_everyday_inputs_lie_in_the_support():
+    """A loss that checks its target takes every row's."""
+    for pair in speed.TWINS:
+        if pair.family in ld.families():
+            raw, target = speed.inputs(pair, (8, 8))
+            assert torch.isfinite(speed.our_loss(pair)(*raw, target)), pair.name
 
 
 def test_both_sides_of_a_pair_mean_the_same_loss():
     """Ours with constants dropped and the peer have one gradient up to a constant factor."""
-    for pair in speed.PAIRS:
-        if pair.made is None and pair.family not in ld.families():
-            continue
-        # float64, because torch's ContinuousBernoulli is off by 1e-3 in float32
+    for pair in speed.BUILTINS + speed.COMPOSED:  # twins are compared in test_against_torch.py
         raw, target = speed.inputs(pair, (32, 32))
         raw = [eta.detach().double().requires_grad_(True) for eta in raw]
         target = target.double() if target.is_floating_point() else target
@@ -56,16 +100,3 @@ def test_the_time_of_every_derivation_is_printed(capsys):
     assert derive.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list(ld.families())
-
-
-def test_the_compiled_tier_s_tables_are_printed_and_written(tmp_path, capsys):
-    path = tmp_path / "compiled.json"
-    assert compiled.main(["--smoke", "--only", "F.mse_loss", "--json", str(path)]) == 0
-    record = json.loads(path.read_text(encoding="utf-8"))
-    assert [r["tier"] for r in record["ratios"]] == list(compiled.TIERS)
-    assert all(0 < r["minimum"] <= r["median"] <= r["maximum"] for r in record["ratios"])
-    (held,) = record["memory"]
-    assert held["gradients"] == 1 <= held["compiled"] < 1.001  # the gradient and two numbers
-    (begun,) = record["start"]
-    assert 0 < begun["from_cache"] < begun["compiling"]
-    assert "from the cache" in capsys.readouterr().out
