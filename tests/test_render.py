@@ -137,3 +137,9 @@ def test_a_density_without_docstring_is_described_by_its_domain():
 )
 def test_formulas_are_set_as_a_textbook_sets_them(formula, shown):
     assert tex(formula) == shown
+
+
+def test_what_comes_before_the_log_is_a_density_and_what_comes_after_a_loss():
+    rows = ld.derive(ld.discretized("logistic", levels=17, low=0, high=1)).markdown().splitlines()
+    heads = [row.split("|")[2].strip().split(" = ")[0] for row in rows[2:5]]
+    assert heads == [r"$p(x \mid \mu, s)", r"$p(x \mid \mu, s)", r"$-\log p"]

@@ -14,6 +14,7 @@ import sympy as sp
 from lossderiv.errors import ParameterError
 from lossderiv.symbolic.logs import open_log
 from lossderiv.symbolic.records import (
+    LOG_TAKEN,
     Context,
     Density,
     Derivation,
@@ -181,7 +182,7 @@ def _take_log(p, where, context, steps) -> sp.Expr:
             -sp.log(p, evaluate=False),
             nll,
             "=",
-            "negative log-likelihood",
+            LOG_TAKEN,
             "the log of a product is the sum of the logs, and log and exp cancel",
             context,
             where,

@@ -11,7 +11,7 @@ import sympy as sp
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.str import StrPrinter
 
-from lossderiv.symbolic.records import Density, Derivation, Step
+from lossderiv.symbolic.records import LOG_TAKEN, Density, Derivation, Step
 
 # TeX for names that SymPy would set as plain letters.
 SPELLINGS = {
@@ -185,6 +185,7 @@ class Line:
     expr: sp.Expr
     where: tuple[tuple[sp.Symbol, sp.Expr], ...]
     reason: str
+    of_density: bool = False  # still the density itself, its log not yet taken
 
 
 SIGNS = {"=": "=", "constant": r"\overset{+c}{=}", "scale": r"\propto", "link": "=", "fix": "="}
@@ -193,10 +194,12 @@ PLAIN_SIGNS = {"=": "=", "constant": "=+c", "scale": "~", "link": "=", "fix": "=
 
 def lines(d: Derivation) -> Iterator[Line]:
     """The rows of a derivation: density, each step, then the slope in each output."""
-    yield Line("density", "=", None, d.density.opening, d.density.where, first_sentence(d.density))
-    shown = d.density.where
+    sentence = first_sentence(d.density)
+    yield Line("density", "=", None, d.density.opening, d.density.where, sentence, of_density=True)
+    shown, of_density = d.density.where, True
     for step in d.steps:
-        yield _line(step, shown)
+        of_density &= step.rule != LOG_TAKEN
+        yield _line(step, shown, of_density=of_density)
         shown = step.where
     if d.evaluation:
         for step in d.evaluation:
@@ -206,10 +209,10 @@ def lines(d: Derivation) -> Iterator[Line]:
             yield _line(step, shown, f"slope in {name}: ")
 
 
-def _line(step: Step, shown, prefix: str = "") -> Line:
+def _line(step: Step, shown, prefix: str = "", *, of_density: bool = False) -> Line:
     where = () if step.where == shown else step.where
-    reason = step.reason
-    return Line(prefix + step.rule, step.relation, step.before, step.after, where, reason)
+    label = prefix + step.rule
+    return Line(label, step.relation, step.before, step.after, where, step.reason, of_density)
 
 
 def first_sentence(density: Density) -> str:
@@ -220,9 +223,7 @@ def first_sentence(density: Density) -> str:
 
 def _head(line: Line, d: Derivation) -> str:
     """The left-hand side that a line continues."""
-    if line.label == "density":
-        return rf"p({tex(d.density.variable)} \mid {_parameters(d)})"
-    if line.relation == "fix":
+    if line.of_density:
         return rf"p({tex(d.density.variable)} \mid {_parameters(d)})"
     if line.label.startswith("slope in "):
         name = line.label.removeprefix("slope in ").split(":")[0]
@@ -230,7 +231,7 @@ def _head(line: Line, d: Derivation) -> str:
         if isinstance(symbol, sp.IndexedBase):
             symbol = symbol[sp.Symbol("i")]
         return rf"\frac{{\partial \ell}}{{\partial {tex(symbol)}}}"
-    return r"-\log p" if line.label == "negative log-likelihood" else r"\ell"
+    return r"-\log p" if line.label == LOG_TAKEN else r"\ell"
 
 
 def _parameters(d: Derivation) -> str:
@@ -258,7 +259,9 @@ def markdown(d: Derivation) -> str:
     for k, (line, verdict) in enumerate(zip(lines(d), verdicts, strict=True)):
         formula = f"${_head(line, d)} {SIGNS[line.relation]} {in_pieces(line.expr)}$"
         if line.where:
-            formula += f"<br>where ${_in_cell(_where_tex(line.where))}$"
+            # one formula for each name, so that a browser can wrap the list
+            named = (rf"${_in_cell(f'{tex(s)} = {tex(e)}')}$" for s, e in line.where)
+            formula += f"<br>where {', '.join(named)}"
         label = f"{k}. {line.label}" if k else line.label
         mark = f" *({verdict})*" if verdict else ""
         rows.append(f"| {label} | {formula} | {line.reason}{mark} |")
