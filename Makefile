@@ -89,12 +89,12 @@ _build/.fresh: $(CONFIG) $(INSTALLED)
 	@mkdir -p _build
 	@touch $@
 
-# LOSSDERIV_DATASET and its kin choose what the chapters run on: rewritten only
-# when they change, so that a change rebuilds the book.
+# LOSSDERIV_DATASET and LOSSDERIV_DATA choose what the chapters run on: rewritten
+# only when they change, so that a change rebuilds the book.
 .PHONY: switches
 switches:
 	@mkdir -p _build
-	@env | grep '^LOSSDERIV_' | LC_ALL=C sort > _build/.switches.new || true
+	@env | grep '^LOSSDERIV_DATA' | LC_ALL=C sort > _build/.switches.new || true
 	@cmp -s _build/.switches.new _build/.switches \
 	    || cp _build/.switches.new _build/.switches
 	@rm -f _build/.switches.new

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from bookchecks import browser as screen
+from filelock import FileLock
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -28,14 +29,16 @@ sys.path.append(str(ROOT / "book" / "_ext"))
 def site() -> Path:
     """The book as `make book` leaves it; make builds it first if anything has changed."""
     environ = {k: v for k, v in OUTSIDE.items() if k not in ("MAKEFLAGS", "MPLBACKEND")}
-    made = subprocess.run(
-        ["make", "book", f"VENV={sys.prefix}"],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    (ROOT / "_build").mkdir(exist_ok=True)
+    with FileLock(ROOT / "_build" / ".lock"):  # one process of several builds it
+        made = subprocess.run(
+            ["make", "book", f"VENV={sys.prefix}"],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if made.returncode != 0:
         pytest.fail(f"make book failed:\n{made.stderr[-4000:]}", pytrace=False)
     return ROOT / "_build" / "html"
