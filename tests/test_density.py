@@ -105,6 +105,61 @@ def test_an_own_coin_is_the_catalogues():
     assert str(ld.derive(coin).loss) == str(ld.derive("bernoulli").loss)
 
 
+@ld.density
+def boxed(x: ld.Unit, mu: ld.Real, b: ld.Positive):
+    """Laplace's density between 0 and 1, in three cases that share two slopes."""
+    z = ld.let("z", (x - mu) / b)
+    edge = b * (1 - sp.exp(-1 / b))
+    within = b * (2 - sp.exp(-mu / b) - sp.exp(-(1 - mu) / b))
+    return sp.Piecewise(
+        (sp.exp(-x / b) / edge, mu < 0),
+        (sp.exp(-(1 - x) / b) / edge, mu > 1),
+        (sp.exp(-sp.Abs(z)) / within, True),
+    )
+
+
+@ld.density
+def blank_or_count(x: ld.Integer(0, 16), gate: ld.Unit, p: ld.Unit):
+    """Sixteen points, all white with probability gate."""
+    count = sp.binomial(16, x) * p**x * (1 - p) ** (16 - x)
+    return sp.Piecewise(
+        (gate + (1 - gate) * (1 - p) ** 16, sp.Eq(x, 0)), ((1 - gate) * count, True)
+    )
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["default", "compiled"])
+@pytest.mark.parametrize(
+    ("own", "theirs", "fixed", "x"),
+    [
+        (boxed, lambda: ld.truncated("laplace", 0, 1), {"b": 0.05}, [0.0, 0.3, 1.0]),
+        (blank_or_count, lambda: ld.zero_inflated("binomial"), {}, [0.0, 7.0, 16.0]),
+    ],
+    ids=["boxed", "blank_or_count"],
+)
+def test_cases_by_hand_are_the_combinators(own, theirs, fixed, x, compiled):
+    given = {} if fixed else {"n": 16}
+    ours = ld.loss(own, reduction="none", constants="keep", compiled=compiled, **fixed)
+    package = ld.loss(theirs(), reduction="none", constants="keep", **fixed, **given)
+    x = torch.tensor(x)[:, None]
+    eta = torch.linspace(-1.5, 2.5, 9).expand(3, 9).clone().requires_grad_()
+    outputs = (eta,) if fixed else (eta, eta.flip(1))
+    one, other = (loss(outputs if len(outputs) > 1 else eta, x) for loss in (ours, package))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    slopes = [torch.autograd.grad(value.sum(), eta)[0] for value in (one, other)]
+    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-4)
+    space = {}
+    exec(ld.source(own, **fixed), space)
+
+
+def test_a_density_that_is_negative_is_refused_though_its_integral_is_one():
+    @ld.density
+    def pedestal(x: ld.Angle, mu: ld.Angle, rho: ld.Unit):
+        return (1 + 2 * rho * sp.cos(x - mu)) / (2 * sp.pi)
+
+    with pytest.raises(ld.DensityError, match=r"pedestal is negative: p = -0\.1.* rho = 0\.85"):
+        ld.derive(pedestal)
+
+
 def test_a_discrete_density_sums_over_its_support():
     assert all(abs(z - 1) < 1e-6 for z in die.check().values())
     assert all(abs(z - 1) < 1e-6 for z in failures.check().values())

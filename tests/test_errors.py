@@ -337,6 +337,11 @@ CASES = {
         errors.DtypeError,
         ("eta_p", "bool"),
     ),
+    "a density that is negative": (
+        lambda: ld.loss(own(lambda x, mu: x * sp.exp(-(x**2)))),
+        errors.DensityError,
+        ("strange", "negative", "x = -", "smaller domain"),
+    ),
     "a density that does not integrate to one": (
         lambda: ld.loss(own(lambda x, mu: sp.exp(-((x - mu) ** 2)))),
         errors.DensityError,

@@ -45,7 +45,7 @@ COMPARE = {
     ">": "torch.gt",
     ">=": "torch.ge",
 }
-CHOICES = (*COMPARE.values(), "torch.logical_and")  # results of another type
+CHOICES = (*COMPARE.values(), "torch.logical_and", "torch.logical_or")  # results of another type
 
 
 @dataclass(frozen=True)
@@ -185,10 +185,11 @@ class Tape:
 
     def _condition(self, condition: sp.Basic) -> str:
         """Name of the tensor that holds where ``condition`` is true."""
-        if isinstance(condition, sp.And):
+        if isinstance(condition, sp.And | sp.Or):
+            joined = "torch.logical_and" if isinstance(condition, sp.And) else "torch.logical_or"
             first, *others = (self._condition(a) for a in condition.args)
             for other in others:
-                first = self._new("torch.logical_and", first, other)
+                first = self._new(joined, first, other)
             return first
         if condition.lhs.is_number:
             condition = condition.reversed

@@ -156,6 +156,9 @@ class TorchPrinter(AbstractPythonCodePrinter):
     def _print_And(self, expr):
         return " & ".join(f"({self._print(a)})" for a in expr.args)
 
+    def _print_Or(self, expr):
+        return " | ".join(f"({self._print(a)})" for a in expr.args)
+
     def _print_Min(self, expr):
         cap, *rest = sorted(expr.args, key=lambda a: not a.is_number)
         if len(rest) != 1 or not cap.is_number:

@@ -1,4 +1,4 @@
-"""Does a density integrate to one? Quadrature or summation at several probed parameters."""
+"""Is a density nowhere negative, and its integral one? Asked at several probed parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_density(density: Density, fixed: Mapping[str, object]) -> Mapping[str,
     found, fixed = {}, {n: _plain(v) for n, v in fixed.items()}
     for k in range(PROBES):
         point, label = _parameters(density, fixed, k)
-        found[label] = float(_total(density, point, fixed))
+        found[label] = float(_total(density, point, fixed, label))
     if any(not abs(z - 1) <= TOLERANCE for z in found.values()):
         listed = "; ".join(f"Z = {z:.6g} at {label}" for label, z in found.items())
         raise DensityError(
@@ -60,7 +60,7 @@ def _parameters(density: Density, fixed: Mapping[str, object], k: int):
     return point, label
 
 
-def _total(density: Density, point: Mapping[sp.Expr, object], fixed: Mapping) -> mp.mpf:
+def _total(density: Density, point: Mapping[sp.Expr, object], fixed: Mapping, label: str) -> mp.mpf:
     x, data = density.variable, density.data
     data = data.bounded({n: point[s] for n, s in density.symbols.items() if s in point})
     if data.is_vector:
@@ -69,7 +69,14 @@ def _total(density: Density, point: Mapping[sp.Expr, object], fixed: Mapping) ->
     formula = Formula(density.formula, given)
 
     def p(value):
-        return formula._once({**point, x: value, CLASSES: CLASS_COUNT})
+        height = formula._once({**point, x: value, CLASSES: CLASS_COUNT})
+        if height < -TOLERANCE:
+            raise DensityError(
+                f"The density {density.name} is negative: p = {mp.nstr(height, 6)} at {x} = "
+                f"{mp.nstr(mp.mpf(value), 6)} for {label}. A probability cannot be, even if the "
+                "integral is 1: give the parameter a smaller domain, or correct the formula."
+            )
+        return height
 
     with mp.workdps(20):
         if data.shape == "category":

@@ -186,7 +186,8 @@ class Density(_Picklable):
         """Integrate (or sum) the density over its support at several probed parameters.
 
         Returns the integral Z for each probed point; raises
-        :class:`~lossderiv.errors.DensityError` with those numbers when one is not 1 to 1e-6.
+        :class:`~lossderiv.errors.DensityError` with those numbers when one is not 1 to 1e-6, and
+        for a density of numbers that is negative where the integral looks.
         ``fixed`` are values for parameters, as in :func:`lossderiv.derive`.
         """
         from lossderiv.symbolic.normalise import check_density

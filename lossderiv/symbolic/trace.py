@@ -101,6 +101,7 @@ def _checked(name, expr, variable, data, symbols, declared, where, function) -> 
             f"The density {name} returned {type(expr).__name__}, not a formula. Return p(x) as a "
             "SymPy expression."
         ) from problem
+    expr = expr.replace(sp.binomial, _ways)
     known = {variable, *symbols.values(), *(getattr(s, "base", s) for s, _ in where), CLASSES}
     known |= {s.label for s in known if isinstance(s, sp.IndexedBase)}
     free = expr.free_symbols.union(*(e.free_symbols for _, e in where))
@@ -120,3 +121,8 @@ def _checked(name, expr, variable, data, symbols, declared, where, function) -> 
         where=where,
         doc=inspect.getdoc(function) or "",
     )
+
+
+def _ways(n: sp.Expr, k: sp.Expr) -> sp.Expr:
+    """SymPy's binomial as the catalogue writes it, so that the rules for factorials see it."""
+    return sp.factorial(n) / (sp.factorial(k) * sp.factorial(n - k))
