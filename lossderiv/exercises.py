@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lossderiv.autograd import torch_function
 from lossderiv.derivations import density, derive
-from lossderiv.domains import NonNegative, Positive, Real
+from lossderiv.domains import Angle, Integer, NonNegative, Positive, Real, Unit
 from lossderiv.errors import UnknownNameError
 from lossderiv.symbolic.records import Density, Derivation
 from lossderiv.symbolic.render import plain
@@ -45,6 +45,27 @@ def rayleigh(x: NonNegative, s: Positive):
 def by_precision(x: Real, mu: Real, tau: Positive):
     """A Gaussian by its precision tau, one over the variance."""
     return sp.sqrt(tau / (2 * sp.pi)) * sp.exp(-tau * (x - mu) ** 2 / 2)
+
+
+@density
+def falling(x: Unit, b: Positive):
+    """What is left of an exponential density between 0 and 1."""
+    return sp.exp(-x / b) / (b * (1 - sp.exp(-1 / b)))
+
+
+@density
+def wound_cauchy(x: Angle, mu: Angle, rho: Unit):
+    """Cauchy's density, wound around the circle."""
+    below = (1 - rho) ** 2 + 4 * rho * sp.sin((x - mu) / 2) ** 2
+    return (1 - rho**2) / (2 * sp.pi * below)
+
+
+@density
+def blank_or_count(x: Integer(0, 16), blank: Unit, p: Unit):
+    """Sixteen points, all white with probability blank."""
+    count = sp.binomial(16, x) * p**x * (1 - p) ** (16 - x)
+    zero = blank + (1 - blank) * (1 - p) ** 16
+    return sp.Piecewise((zero, sp.Eq(x, 0)), ((1 - blank) * count, True))
 
 
 @dataclass(frozen=True)
@@ -196,6 +217,21 @@ EXERCISES: dict[str, Exercise] = {
         of="binomial",
         returns="mean",
         fixed={"n": 16},
+    ),
+    "15.1": Exercise(
+        "the exact negative log-likelihood of exp(-x/b) on [0, 1], normalised; b = exp(eta)",
+        of=falling,
+        returns="nll",
+    ),
+    "15.2": Exercise(
+        "the slope in eta_mu of the wound Cauchy density's loss, rho = logistic(eta_rho)",
+        of=wound_cauchy,
+        returns="slope",
+    ),
+    "15.3": Exercise(
+        "the loss of a zero-inflated binomial count of 16: logits eta_blank and eta_p",
+        of=blank_or_count,
+        returns="loss",
     ),
 }
 
