@@ -323,10 +323,10 @@ def gated(one: Callable):
 
 
 def within(draw: Draw):
-    """A mean inside [0, 1] or far outside, widths that make the interval narrow or wide."""
+    """A mean inside [0, 1] or far outside, widths that make it narrow or wide, data on the ends."""
     if not draw.extreme:
         mu, s = draw.normal(1.0) + 0.5, draw.normal(1.0) - 1.0
-        return (mu, s), (draw.between(0.01, 0.99),)
+        return (mu, s), (draw.pick(draw.between(0.01, 0.99), 0.0, 1.0),)
     mu = draw.pick(
         lambda: draw.between(0, 1),
         lambda: draw.sign() * draw.decades(-6, 2),
@@ -336,7 +336,7 @@ def within(draw: Draw):
     s = draw.pick(lambda: draw.between(-8, 8), lambda: draw.normal(1.0) - 2.0, draw.log_scale)
     near = mu + math.exp(s) * draw.normal()
     inner = min(max(near, 1e-6), 1 - 1e-6)
-    return (mu, s), (draw.pick(inner, draw.unit(), draw.between(0, 1)),)
+    return (mu, s), (draw.pick(inner, draw.unit(), draw.between(0, 1), 0.0, 1.0),)
 
 
 def heaped(draw: Draw):

@@ -17,6 +17,7 @@ Where = tuple[tuple[sp.Expr, sp.Expr], ...]
 
 LOGITS = sp.IndexedBase("logits", real=True)
 SCORES = sp.IndexedBase("eta_logits", real=True)
+INDICES = {CLASSES, *(i.label for i in (EACH, ENTRY, RUNNING))}
 
 
 class Lift:
@@ -234,7 +235,7 @@ def _used(where: Where, *exprs: sp.Expr) -> Where:
 
 def _bases(expr: sp.Expr) -> set[sp.Expr]:
     """The names in an expression, those of vectors without their index."""
-    return expr.atoms(sp.IndexedBase, sp.Symbol)
+    return expr.atoms(sp.IndexedBase, sp.Symbol) - INDICES
 
 
 def _named(name: str, lift: Lift, **assumptions) -> sp.Indexed:

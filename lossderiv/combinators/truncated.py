@@ -35,8 +35,11 @@ def truncated(
 
     ``p(x) = q(x)/(F(high) - F(low))`` with the distribution function F of the density q. ``None``
     is no bound. The parameters are those of ``density``, so ``mu`` is the mean before truncation;
-    for the normal density it may lie many widths outside. Source: Johnson, Kotz and Balakrishnan
-    (1994), chapter 13, section 10.1, for the normal.
+    for the normal density it may lie many widths outside. Data *on* a bound, such as black pixels,
+    make the likelihood unbounded: it grows as the scale goes to 0 and the mean leaves the interval,
+    until float32 is left (for the normal at a log-scale of about -44). Give each level a place
+    inside its bin first, or take ``censored`` or ``discretized``, whose bounds have a probability.
+    Source: Johnson, Kotz and Balakrishnan (1994), chapter 13, section 10.1, for the normal.
 
     Raises
     ------
