@@ -106,8 +106,8 @@ def mix(density: Density, component: Derivation) -> Derivation:
     loss = by_parts.xreplace({exact.xreplace({ENTRY: EACH}): kept.xreplace({ENTRY: EACH})})
     if c.dropped != 0:
         dropping = "drop what no output moves"
-        names = _used(where, by_parts, loss)
-        steps.append(Step(by_parts, loss, "constant", dropping, SHARED, context, names))
+        used = _used(where, by_parts, loss)
+        steps.append(Step(by_parts, loss, "constant", dropping, SHARED, context, used))
 
     # As it is computed.
     computed = kept if c.kernel == c.open_loss else _named("ellhat", lift, real=True)

@@ -1091,6 +1091,15 @@ COMPUTING: tuple[Rule, ...] = (
         witness={eta: (0.0, 0.0, -30.0), counts: (500000, 500000, 0)},
         spares=(lgamma(Sum(counts[EACH], EACH) + 1), Sum(lgamma(counts[EACH] + 1), EACH)),
     ),
+    Rule(
+        "both tails of a logistic density",
+        find=u + 2 * softplus(-u),
+        give=Abs(u) + 2 * softplus(-Abs(u)),
+        because="far to the left the two terms are large and opposite; both tails are alike",
+        anchor={u: 1},
+        witness={u: -3e38},
+        spares=(u + softplus(-u), 2 * softplus(-u), u - 2 * softplus(-u)),
+    ),
 )
 
 # Claims that look like rules, kept with the point that kills them, so that nobody tries them again.

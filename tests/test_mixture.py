@@ -171,6 +171,23 @@ def test_every_tier_agrees(how):
     assert h[0, 0, 0, 0].item() == pytest.approx(by_difference.item(), abs=2e-3)
 
 
+@pytest.mark.parametrize("family", ["normal", "logistic", "laplace"])
+def test_a_component_beyond_the_largest_float_does_not_spoil_the_others(family):
+    """At a scale of e^-50 the loss of its own is infinite in float32; its weight leads by far."""
+    outputs = [torch.tensor([[0.0, 100.0]]), torch.zeros(1, 2), torch.tensor([[50.0, -50.0]])]
+    leaves = [o.requires_grad_() for o in outputs]
+    value = ld.loss(ld.mixture(family, 2))(tuple(leaves), torch.tensor([-5e25]))
+    alone = ld.loss(family)((torch.zeros(1), torch.full((1,), 50.0)), torch.tensor([-5e25]))
+    torch.testing.assert_close(value, alone + 100, rtol=1e-6, atol=0)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(value, leaves))
+
+
+def test_a_step_names_what_it_uses_and_no_more():
+    d = ld.derive(ld.mixture("normal", 3))
+    named = [{str(name) for name, _ in step.where} for step in d.evaluation]
+    assert named == [{"z[i]", "ell[i]"}]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
