@@ -549,9 +549,14 @@ artanh = make_special(
     tex=r"\operatorname{artanh}",
     spelling="""
 def artanh(p):
-    # log((1 + p) / (1 - p)) / 2 by log1p of a positive number: 1 - p is exact near 1
+    # log((1 + p) / (1 - p)) / 2 by log1p of a positive number: 1 - p is exact near 1; near 0 p and
+    # a small correction, rounded once
     a = torch.abs(p)
-    return 0.5 * torch.sign(p) * torch.log1p(2.0 * a / (1.0 - a))
+    small = a < 0.01
+    s = torch.where(small, p * p, 0.0)
+    near = p + p * (s * (0.3333333333333333 + s * (0.2 + s * 0.14285714285714285)))
+    far = 0.5 * torch.sign(p) * torch.log1p(2.0 * a / (1.0 - a))
+    return torch.where(small, near, far)
 """,
 )
 
