@@ -245,7 +245,7 @@ def everyday(row: Row, size: tuple[int, int], g: torch.Generator):
     raw = torch.tensor([eta for eta, _ in found])[order]
     target = target_tensor(row, [x for _, x in found], torch.float32)[order]
     flat = all(output.width is None for output in row.outputs)
-    shaped = [part.reshape(size) if flat else part.contiguous() for part in row.groups(raw)]
+    shaped = [(part.reshape(size) if flat else part).contiguous() for part in row.groups(raw)]
     return [eta.requires_grad_(True) for eta in shaped], target.reshape(size) if flat else target
 
 

@@ -263,11 +263,25 @@ class Program:
         return self._build(reduced=True, gradients=False)
 
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
-        """See :func:`lossderiv.codegen.inplace.kernel_text`."""
+        """See :func:`lossderiv.codegen.inplace.kernel_text`: one kernel for each type of number."""
+        kernels: dict[torch.dtype, Callable[..., Tensors]] = {}
+
+        def kernel(*args):
+            dtype = args[0].dtype
+            if dtype not in kernels:
+                kernels[dtype] = self._kernel(reduced, gradients, str(dtype))
+            return kernels[dtype](*args)
+
+        return kernel
+
+    def _kernel(self, reduced: bool, gradients: bool, dtype: str) -> Callable[..., Tensors]:
         d = self.derivation
         slopes = self.slopes if gradients else ()
-        write = vector_kernel_text if self.is_vector else kernel_text
-        text, used = write("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
+        given = ("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
+        if self.is_vector:
+            text, used = vector_kernel_text(*given)
+        else:
+            text, used = kernel_text(*given, dtype)
         space = _helpers({n: t.replace("torch.where(", "select(") for n, t in used.items()})
         space["select"] = select
         exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)

@@ -51,7 +51,7 @@ def test_other_types_take_the_usual_way(dtype):
 def test_kernels_use_it_and_the_readable_source_does_not(monkeypatch):
     asked = []
 
-    def watched(mask, a, b):
+    def watched(mask, a, b, out=None):
         asked.append(mask.shape)
         return torch.where(mask, a, b)
 
@@ -61,3 +61,18 @@ def test_kernels_use_it_and_the_readable_source_does_not(monkeypatch):
     assert "select(" not in loss.source
     loss(torch.zeros(4, requires_grad=True), torch.full((4,), 0.25))
     assert set(asked) == {(4,)}
+
+
+def test_it_writes_into_a_tensor_of_its_own_choice():
+    mask, a, b = torch.rand(50) < 0.5, torch.randn(50), torch.randn(50)
+    whole = torch.where(mask, a, b)
+    assert select(mask, a, b, out=(spare := torch.empty(50))).data_ptr() == spare.data_ptr()
+    assert torch.equal(spare, whole)
+    assert torch.equal(select(mask, a, b, out=a), whole)
+    assert torch.equal(a, whole)
+
+
+def test_a_mask_may_be_larger_than_both():
+    mask, a = torch.tensor([True, False, True]), torch.tensor(2.0)
+    spare = torch.empty(3)
+    assert select(mask, a, 1.0, out=spare).tolist() == [2.0, 1.0, 2.0]

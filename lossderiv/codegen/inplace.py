@@ -11,18 +11,18 @@ A number as an operand costs torch a microsecond (it is made a tensor first), as
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import sympy as sp
 
+from lossderiv.codegen.operations import COMMUTATIVE, COMPARE, Operation, emit, fuse, needed
 from lossderiv.codegen.printer import (
     TORCH,
     TorchPrinter,
-    filled,
     in_computing_order,
     is_curved,
 )
+from lossderiv.codegen.recording import FLOAT32, Recorded, Recorder, play
 from lossderiv.codegen.share import Assignments, fold_constants
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
@@ -35,61 +35,23 @@ PLAIN = {
     "relu": "torch.clamp_min",
 }
 REST = {"relu": ("0.0",)}
-COMMUTATIVE = ("torch.add", "torch.mul")
-CONSTANT = 'torch.tensor({}, dtype=torch.float32, device="cpu")'
-COMPARE = {
-    "==": "torch.eq",
-    "!=": "torch.ne",
-    "<": "torch.lt",
-    "<=": "torch.le",
-    ">": "torch.gt",
-    ">=": "torch.ge",
-}
-CHOICES = (*COMPARE.values(), "torch.logical_and", "torch.logical_or")  # results of another type
-
-
-@dataclass(frozen=True)
-class Operation:
-    """``target = call(operands, option)``; operands are names of tensors, or numbers as text."""
-
-    target: str
-    call: str
-    operands: tuple[str, ...]
-    option: str = ""
-
-    @property
-    def writes(self) -> bool:
-        """Whether it can write into a given buffer."""
-        return self.call.startswith("torch.") and self.call not in CHOICES
-
-    def text(self, names: Mapping[str, str], into: str = "") -> str:
-        """The call, its tensors by their ``names``; if given, the result is written ``into`` one.
-
-        The method that writes into its own tensor takes torch less time than ``out=`` does.
-        """
-        operands = [names.get(a, a) for a in self.operands]
-        if into in operands[1:2] and self.call in COMMUTATIVE and not self.option:
-            operands.reverse()
-        if into and operands[0] == into:
-            name = self.call.removeprefix("torch.")
-            return f"{into}.{name}_({self._listed(operands[1:])})"
-        given = (f"out={into}",) if into else ()
-        return f"{self.call}({self._listed((*operands, *given))})"
-
-    def _listed(self, operands: Iterable[str]) -> str:
-        return ", ".join([*operands, *([self.option] if self.option else [])])
+CONSTANT = 'torch.tensor({}, dtype={}, device="cpu")'
 
 
 class Tape:
     """Expressions as a list of single operations, each value computed once."""
 
-    def __init__(self, inputs: Sequence[str], where: Assignments):
+    def __init__(self, inputs: Sequence[str], where: Assignments, dtype: str = FLOAT32):
         self.inputs = tuple(inputs)
+        self.dtype = dtype
         self.stem = unused("v", inputs)
         self.constants: dict[float, str] = {}
         self.definitions = dict(where)
         self.operations: list[Operation] = []
         self.used: dict[str, str] = {}
+        self.lone: set[str] = set()  # tensors without axes
+        self.recorder = Recorder(self._new, self.constant, self.inputs[0], dtype)
+        self._made: dict[tuple, str] = {}
         self._known: dict[sp.Expr, str | float] = {}
         self._sums: dict[frozenset[sp.Expr], str | float] = {}
         self._curved: set[sp.Symbol] = set()
@@ -142,10 +104,20 @@ class Tape:
         return self._function(expr)
 
     def _new(self, call: str, *operands: str | float, option: str = "") -> str:
-        name = f"{self.stem}{len(self.operations)}"
-        texts = tuple(a if isinstance(a, str) else repr(a) for a in operands)
-        self.operations.append(Operation(name, call, texts, option))
-        return name
+        """Name of the result of an operation, which is written once however often it is asked."""
+        texts = tuple(a if isinstance(a, str) else _written(a) for a in operands)
+        known = tuple(sorted(texts)) if call in COMMUTATIVE and not option else texts
+        key = (call, known, option)
+        if key not in self._made:
+            name = self._made[key] = f"{self.stem}{len(self.operations)}"
+            self.operations.append(Operation(name, call, texts, option))
+            if call.endswith(".new_full") or not self._has_axes(operands):
+                self.lone.add(name)
+        return self._made[key]
+
+    def _has_axes(self, operands: Sequence[str | float]) -> bool:
+        without = self.lone | set(self.constants.values())
+        return any(isinstance(a, str) and a not in without for a in operands)
 
     def _function(self, expr: sp.Expr) -> str:
         if isinstance(expr, sp.Piecewise):
@@ -159,8 +131,11 @@ class Tape:
         if isinstance(expr, Special):
             printer = TorchPrinter()
             printer.doprint(expr)
-            self.used |= printer.used
-            return self._new(name, *(self._tensor(a) for a in args))
+            if any(isinstance(a, tuple) for a in args):  # a table: it picks by its target
+                self.used |= printer.used
+                return self._new(name, *(self._tensor(a) for a in args))
+            arguments = tuple(Recorded(self.recorder, self._tensor(a)) for a in args)
+            return play(printer.used, name, self.recorder, arguments).name
         raise SpellingError(
             f"The function {name} in {expr} has no torch spelling. Add a row for it to "
             "lossderiv/special.py (meaning, slope, torch text)."
@@ -169,7 +144,7 @@ class Tape:
     def _tensor(self, arg: str | float | tuple[float, ...]) -> str:
         """An argument of a function that takes no plain number."""
         if isinstance(arg, float):
-            return filled(repr(arg), self.inputs[0])
+            return self._new(f"{self.inputs[0]}.new_full", "()", arg)
         return arg if isinstance(arg, str) else repr(arg)
 
     def _cases(self, expr: sp.Piecewise) -> str:
@@ -330,6 +305,10 @@ class Tape:
         return self.constants.setdefault(number, unused(name, self.inputs))
 
 
+def _written(number: float) -> str:
+    return repr(number).replace("inf", "torch.inf")
+
+
 def _is(f: sp.Expr, name: str) -> bool:
     return type(f).__name__ == name
 
@@ -366,8 +345,9 @@ def kernel_text(
     inputs: Sequence[str],
     where: Assignments,
     reduced: bool,
+    dtype: str = FLOAT32,
 ) -> tuple[str, dict[str, str]]:
-    """Text of ``name(*inputs, s, *into)`` and of the special functions that it calls.
+    """Text of ``name(*inputs, s, *into)`` for tensors of a type, and of functions that it calls.
 
     It returns ``s`` times the summed loss (or, not ``reduced``, the loss of each element) and then
     each gradient, times ``s`` when reduced. A gradient is written into its tensor of ``into`` where
@@ -375,16 +355,20 @@ def kernel_text(
     """
     s = unused("s", inputs)
     (value, *gradients), where = fold_constants((value, *gradients), where)
-    tape, by = Tape(inputs, where), s if reduced else ""
+    tape, by = Tape(inputs, where, dtype), s if reduced else ""
     factor, rest = _front(value) if reduced else (1, value)
     alone = reduced and _is_square(rest) and not any(g.has(rest) for g in gradients)
     front = tape.scaled(value, s) if alone else tape.value(rest)
     slopes = [g if g.is_number else tape.scaled(g, by) for g in gradients]
     into = [unused(f"slope{k}", inputs) for k in range(len(slopes))]
-    body = _emit(tape, [front, *slopes], dict(zip(reversed(slopes), reversed(into), strict=True)))
+    results = [front, *slopes]
+    wanted = {r for r in results if isinstance(r, str)}
+    zero = tape.constant(0.0)
+    operations = fuse(needed(tape.operations, wanted), tape.recorder.multiples, zero, wanted)
+    given = dict(zip(reversed(slopes), reversed(into), strict=True))
+    body = emit(operations, tape.lone, results, given)
     texts = [
-        body.names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], by)
-        for r in [front, *slopes]
+        body.names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], by) for r in results
     ]
     if alone:
         texts[0] = f"{texts[0]}.sum()"
@@ -393,7 +377,7 @@ def kernel_text(
         texts[0] = f"torch.add({tape.constant(0.0)}, {total}, alpha={by})"
     arguments = ", ".join([*inputs, s, *(f"{i}=None" for i in into)])
     lines = [
-        *(f"{constant} = {CONSTANT.format(n)}" for n, constant in tape.constants.items()),
+        *(f"{constant} = {CONSTANT.format(n, dtype)}" for n, constant in tape.constants.items()),
         f"def {name}({arguments}):",
         *(f"    {t}" for t in body.lines),
     ]
@@ -419,49 +403,3 @@ def unused(name: str, inputs: Sequence[str]) -> str:
 
 def _constant(number, like: str, scale: str) -> str:
     return f"torch.full_like({like}, {_factor(float(number), scale)})"
-
-
-@dataclass(frozen=True)
-class _Body:
-    lines: tuple[str, ...]
-    names: dict[str, str]
-
-
-def _emit(tape: Tape, results: Sequence[object], into: Mapping[object, str]) -> _Body:
-    """Write the operations, each into a buffer whose last reader it is where there is one.
-
-    A buffer that ends as a result of ``into`` is the tensor of that name from the start.
-    """
-    wanted = [r for r in results if isinstance(r, str)]
-    operations = _needed(tape.operations, set(wanted))
-    last = {a: k for k, op in enumerate(operations) for a in op.operands}
-    computed = {op.target for op in operations} - set(wanted)
-    reused: dict[str, str] = {}
-    for k, op in enumerate(operations):
-        free = [a for a in op.operands if last[a] == k and a in computed]
-        if op.writes and free:
-            reused[op.target] = reused.get(free[0], free[0])
-    given = {reused.get(r, r): name for r, name in into.items()}
-    names = {
-        op.target: given.get(reused.get(op.target, op.target), reused.get(op.target, op.target))
-        for op in operations
-    }
-    lines = []
-    for op in operations:
-        own = names[op.target]
-        if op.target in reused:
-            lines.append(op.text(names, own))
-        elif own in into.values() and op.writes:
-            lines.append(f"{own} = {op.text(names, own)}")
-        else:
-            lines.append(f"{own} = {op.text(names)}")
-    return _Body(tuple(lines), names)
-
-
-def _needed(operations: Sequence[Operation], wanted: set[str]) -> list[Operation]:
-    kept = []
-    for op in reversed(operations):
-        if op.target in wanted:
-            wanted |= set(op.operands)
-            kept.append(op)
-    return kept[::-1]

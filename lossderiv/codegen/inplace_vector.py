@@ -8,6 +8,7 @@ import sympy as sp
 
 from lossderiv.codegen.inplace import CONSTANT, unused
 from lossderiv.codegen.printer import TorchPrinter, torch_text
+from lossderiv.codegen.recording import FLOAT32
 from lossderiv.codegen.share import Assignments, share
 from lossderiv.symbolic.vectors import Others, Placed, Softmax, Surprisal
 
@@ -53,7 +54,8 @@ def vector_kernel_text(
     where: Assignments,
     reduced: bool,
 ) -> tuple[str, dict[str, str]]:
-    """As :func:`lossderiv.codegen.inplace.kernel_text`, for a loss over classes."""
+    """As :func:`lossderiv.codegen.inplace.kernel_text`, for a loss over classes; and the special
+    functions that it calls."""
     s, zero, w, q, r, at = (unused(n, inputs) for n in ("s", "zero", "w", "q", "r", "at"))
     into = [unused(f"slope{k}", inputs) for k in range(len(gradients))]
     found = _leaves_target_out(value, gradients)
@@ -85,7 +87,7 @@ def vector_kernel_text(
         loss = f"({loss}).squeeze(-1)"
     arguments = ", ".join([*inputs, s, *(f"{n}=None" for n in into)])
     lines += [f"value = {loss}", f"return {', '.join(['value', *slopes])},"]
-    head = [f"{zero} = {CONSTANT.format(0.0)}", f"def {name}({arguments}):"]
+    head = [f"{zero} = {CONSTANT.format(0.0, FLOAT32)}", f"def {name}({arguments}):"]
     return "\n".join([*head, *(f"    {line}" for line in lines)]), printer.used
 
 

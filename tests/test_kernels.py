@@ -1,0 +1,96 @@
+"""Kernels of the default tier: what a special function's text becomes in them."""
+
+from __future__ import annotations
+
+import pytest
+import sympy as sp
+import torch
+
+import lossderiv as ld
+from benchmarks import costs, speed
+from lossderiv.codegen.inplace import kernel_text
+from lossderiv.codegen.operations import Operation, fuse, needed
+from lossderiv.codegen.recording import FLOAT32, Recorded, Recorder, play
+from lossderiv.errors import SpellingError
+from lossderiv.special import SPECIAL
+
+U, X = sp.symbols("u x", real=True)
+
+
+def text_of(value, *slopes, dtype=FLOAT32):
+    return kernel_text("kernel", value, slopes, ["u", "x"], (), True, dtype)[0]
+
+
+def recorder():
+    written = []
+
+    def new(call, *operands, option=""):
+        written.append((call, operands, option))
+        return f"v{len(written) - 1}"
+
+    return Recorder(new, str, "u", FLOAT32), written
+
+
+def test_functions_of_loss_and_gradient_share_their_steps():
+    score, balance = SPECIAL["student_score"](U, X), SPECIAL["student_balance"](U, X)
+    assert text_of(score, balance).count("exp_") == text_of(score).count("exp_") == 2
+
+
+def test_a_series_has_as_many_terms_as_the_type_can_feel():
+    f = SPECIAL["log_exprel"](U)
+    assert len(text_of(f, dtype="torch.float64")) > len(text_of(f))
+    assert "torch.float64" not in text_of(f)
+
+
+def test_a_product_that_others_read_is_not_made_twice():
+    product, total = Operation("v0", "torch.mul", ("u", "x")), ("one", "v0")
+    alone = [product, Operation("v1", "torch.add", total)]
+    (op,) = fuse(alone, {}, "zero", {"v1"})
+    assert op == Operation("v1", "torch.addcmul", ("one", "u", "x"))
+    shared = [*alone, Operation("v2", "torch.log", ("v0",))]
+    assert fuse(shared, {}, "zero", {"v1", "v2"}) == shared
+
+
+def test_what_nobody_reads_is_left_out():
+    operations = [Operation("v0", "torch.exp", ("u",)), Operation("v1", "torch.log", ("u",))]
+    assert needed(operations, {"v1"}) == operations[1:]
+
+
+def test_a_text_that_asks_a_tensor_is_refused():
+    record, _ = recorder()
+    text = {"f": "def f(u):\n    return u if u > 0 else -u"}
+    with pytest.raises(SpellingError, match=r"choose by torch\.where"):
+        play(text, "f", record, (Recorded(record, "u"),))
+
+
+def test_a_text_that_forgets_its_argument_is_refused():
+    record, _ = recorder()
+    text = {"f": "def f(u):\n    return torch.zeros_like(u)"}
+    with pytest.raises(SpellingError, match=r"same number, 0\.0"):
+        play(text, "f", record, (Recorded(record, "u"),))
+
+
+def test_numbers_that_change_nothing_are_no_steps():
+    record, written = recorder()
+    u = Recorded(record, "u")
+    assert all(same is u for same in (u + 0.0, u - 0.0, u * 1.0, u / 1.0))
+    assert isinstance(u * 0.0, float)
+    assert written == []
+
+
+@pytest.mark.parametrize("family", ["student_t", "negative_binomial", "beta"])
+def test_a_kernel_holds_two_arrays_beside_the_gradients(family):
+    """Blocks of a large input, and within one the buffers that a step can use again."""
+    (pair,) = (p for p in speed.TWINS if p.name == f"{family}*")
+    held = costs.memory(pair, (4096, 784))
+    assert held.default <= pair.outputs + 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_constant_argument_has_no_buffer(dtype):
+    """Sixteen trials are a number without axes among tensors with them."""
+    loss = ld.loss("binomial", n=16, constants="keep", reduction="none")
+    eta = torch.linspace(-2, 2, 12, dtype=dtype).reshape(3, 4)
+    x = torch.arange(12, dtype=dtype).reshape(3, 4)
+    exact = torch.distributions.Binomial(16, logits=eta).log_prob(x)
+    torch.testing.assert_close(loss(eta, x), -exact, rtol=1e-5, atol=1e-5)
