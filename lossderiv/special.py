@@ -958,7 +958,8 @@ rising_stirling_slope = make_special(
     spelling=f"""
 def rising_stirling_slope(x, a):
     # r^2 (D(x + r) - D(r)) with r = 1/a and D = psi - log; x/2 for small a. As rising_log_slope:
-    # where r is below 2, two steps up, each 1/r - log(1 + 1/r) less the same at x more
+    # where r is below 2, two steps up, each 1/r - log(1 + 1/r) less the same at x more, all logs
+    # in one
     large = a > 0.5
     r = 1.0 / torch.where(large, a, 1.0)
     v = torch.where(large, 0.5, a)
@@ -972,8 +973,8 @@ def rising_stirling_slope(x, a):
         low, high = c * z * z / (1.0 + low), c * w * w / (1.0 + high)
     p, q = torch.where(large, r * z, 1.0), torch.where(large, r * w, 1.0 / (1.0 + y))
     tail = first * (p * p / (1.0 + low) - q * q / (1.0 + high))
-    steps = log1p_minus(1.0 / r) - log1p_minus(1.0 / (x + r))
-    steps = steps + (log1p_minus(1.0 / (r + 1.0)) - log1p_minus(1.0 / (x + r + 1.0)))
+    part = x / (x + r) / r + x / (x + r + 1.0) / (r + 1.0)
+    steps = part - torch.log1p(2.0 * x / (x + r + 2.0) / r)
     return torch.where(large, r * (r * steps), 0.0) + (0.5 * x * p * q + tail)
 """,
 )
@@ -997,16 +998,16 @@ overdispersed_deviance = make_special(
 def overdispersed_deviance(x, u, v):
     # for a log-mean u and a log-dispersion v; 0 where the mean is x. Poisson's deviance less
     # what the dispersion takes off, as long as that is little; a binomial's otherwise
-    mean = torch.exp(u)
-    w = (x - mean) * torch.exp(v) * torch.sigmoid(-u - v)
-    near = (w < 1.0) & (u + v < 0.0)
-    s = torch.where(near, w, 0.0)
+    mean, eta = torch.exp(u), u + v
+    w = -overdispersed_score(x, u, v) * torch.exp(v)
+    near = (w < 1.0) & (eta < 0.0)
+    s = torch.where(torch.abs(w - 0.25) < 0.75, w, 0.0)  # as in overdispersed_pull
     m = torch.where(near, mean, 0.0)
     r = torch.exp(-v)
     close = poisson_deviance(x, torch.where(near, u, 0.0)) + (
-        (x + torch.where(near, r, 0.0)) * log1p_minus(s) - (x - m) * s
+        ((x + torch.where(near, r, 0.0)) * s * log1p_bend(s) - (x - m)) * s
     )
-    return torch.where(near, close, binomial_deviance(x, r, u + v))
+    return torch.where(near, close, binomial_deviance(x, r, eta))
 """,
 )
 
@@ -1075,15 +1076,16 @@ overdispersed_balance = make_special(
 def overdispersed_balance(x, u, v):
     # exp(v) rising_stirling_slope(x, exp(v)) - overdispersed_pull(x, u, v); for a count of 1 and a
     # mean far below it the two are almost equal, and what they have in common is taken out
-    mean, a = torch.exp(u), torch.exp(v)
+    mean, a, eta = torch.exp(u), torch.exp(v), u + v
     alone = (x == 1.0) & (mean < 0.5)
-    m = torch.where(alone, mean, 0.5)
-    q = torch.exp(torch.where(alone, u + v, 0.0))
-    s = torch.where(q < 1.0, q, 0.0)
+    small = alone & (eta < 0.0)
+    m = torch.where(small, mean, 0.0)
+    s = torch.exp(torch.where(small, eta, 0.0))
     near = m * (s * (1.0 / (1.0 + s) - log1p_bend(s)))
-    pull = torch.where(q < 1.0, near, torch.exp(-v) * log1p_pull(q))
+    share = torch.sigmoid(eta)
+    pull = torch.where(small, near, torch.exp(-v) * (softplus(eta) - share))
     several = a * rising_stirling_slope(x, a) - overdispersed_pull(x, u, v)
-    return torch.where(alone, torch.sigmoid(u + v) - pull, several)
+    return torch.where(alone, share - pull, several)
 """,
 )
 
