@@ -218,6 +218,28 @@ EXERCISES: dict[str, Exercise] = {
         returns="mean",
         fixed={"n": 16},
     ),
+    "14.1": Exercise(
+        "the exact negative log-likelihood of a black and white image: Bernoulli pixels, summed "
+        "over pixels, averaged over images",
+        of="bernoulli",
+        returns="nll",
+        reduction="images",
+    ),
+    "14.2": Exercise(
+        "the binomial loss of an image, n = 16: summed over pixels, averaged over images",
+        of="binomial",
+        fixed={"n": 16},
+        returns="loss",
+        reduction="images",
+    ),
+    "14.3": Exercise(
+        "the exact negative log-likelihood of an image under a Gaussian of width 0.2: summed over "
+        "pixels, averaged over images",
+        of="normal",
+        fixed={"sigma": 0.2},
+        returns="nll",
+        reduction="images",
+    ),
     "15.1": Exercise(
         "the exact negative log-likelihood of exp(-x/b) on [0, 1], normalised; b = exp(eta)",
         of=falling,
