@@ -18,9 +18,9 @@ PAGES := _build/html/book/index.html
 
 PACKAGE := $(shell find lossderiv -name '*.py' -o -name '*.json' -o -name '*.html' \
     -o -name '*.mplstyle' -o -name '*.c')
-# The pages of book/atlas/families are written by the build itself.
+# The pages of book/atlas/families and book/atlas/made are written by the build itself.
 BOOK := $(shell find book -type f ! -path '*/.*' ! -path '*/__pycache__/*' \
-    ! -path 'book/atlas/families/*')
+    ! -path 'book/atlas/families/*' ! -path 'book/atlas/made/*')
 CONFIG := _config.yml _toc.yml $(shell find book/_ext -name '*.py')
 
 .PHONY: book test lab notebooks certificates lint clean
@@ -57,7 +57,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 
 clean:
-	rm -rf _build book/atlas/families .pytest_cache .ruff_cache
+	rm -rf _build book/atlas/families book/atlas/made .pytest_cache .ruff_cache
 	find lossderiv tests book benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- stamps -----------------------------------------------------------------

@@ -17,6 +17,8 @@ from lossderiv_book.atlas import (
     drawing,
     explorer,
     knowledge,
+    made,
+    made_drawing,
     mentions,
     pages,
     settings,
@@ -201,6 +203,43 @@ def test_a_false_row_would_be_seen():
     known = told("cauchy")
     assert not known.exponential
     assert not next(iter(knowledge.exponential(known))).startswith("yes")
+
+
+# --- densities made of others -----------------------------------------------------------------
+
+
+@cache
+def written() -> tuple[dict[str, str], dict[str, drawing.Picture]]:
+    return made.pages()
+
+
+@pytest.mark.parametrize("name", made.PAGES)
+def test_a_page_on_a_construction_shows_steps_and_figures(name):
+    texts, pictures = written()
+    text = texts[name]
+    assert text.startswith(f"# {made.TITLES[name]}\n")
+    assert "| step | formula | reason |" in text
+    assert not re.search(r"\b(nan|inf)\b \|", text)
+    shown = re.findall(r"\{figure\} pictures/(\w+)\.svg", text)
+    assert shown
+    assert set(shown) <= set(pictures)
+    assert f"(made/{name}.md)" in made.index()
+    for picture in (pictures[n] for n in shown):
+        assert len(picture.alt) > 60
+        assert "$" not in picture.alt
+
+
+def test_ours_is_finite_where_the_usual_formulas_are_not():
+    """The numbers on the pages: a fault in ours would be printed there, so it must show here."""
+    for found in (made_drawing.mixture_measured(), made_drawing.levels_measured()):
+        plain, *_, ours = found
+        assert plain.broken > 0 == ours.broken
+        assert ours.value < 1e-4
+        assert ours.slope < 1e-4
+
+
+def test_the_levels_of_pixelcnn_add_up():
+    assert made_drawing.total_of_pixelcnn() == pytest.approx(1, abs=1e-6)
 
 
 # --- pictures ---------------------------------------------------------------------------------

@@ -15,14 +15,15 @@ import nbformat
 import pytest
 from bookchecks import browser as screen
 from bookchecks import notebooks, pages
+from lossderiv_book.atlas import made
 from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
 
 import lossderiv as ld
 
 ROOT = Path(__file__).parents[1]
-ATLAS = "book/atlas/families/*"
-PAGES = pages.toc(ROOT, {ATLAS: ld.families()})
-WRITTEN = [page for page in PAGES if fnmatch(page, ATLAS)]
+ATLAS, MADE = "book/atlas/families/*", "book/atlas/made/*"
+PAGES = pages.toc(ROOT, {ATLAS: ld.families(), MADE: made.PAGES})
+WRITTEN = [page for page in PAGES if fnmatch(page, ATLAS) or fnmatch(page, MADE)]
 
 
 def source(page: str) -> str:

@@ -1,28 +1,30 @@
 """The Atlas of losses: a page for each family of the catalogue, written before Sphinx reads.
 
-============== ================================================================
-``words``      titles, symbols, numbers, groups
-``settings``   in which three settings a family is drawn
-``curves``     densities, losses and slopes as numbers
-``drawing``    the two pictures, with caption and alternative text
-``planes``     densities of vectors, over a plane or a triangle
-``mentions``   chapters and exercises that use a family
-``knowledge``  what each loss knows, side by side
-``pages``      the Markdown of a page and of the index
-``poster``     all families in one picture
-``explorer``   the page on which every loss can be moved: densities, losses, slopes
-``javascript`` generated Python -> the JavaScript of that page
-============== ================================================================
+================ ==============================================================
+``words``        titles, symbols, numbers, groups
+``settings``     in which three settings a family is drawn
+``curves``       densities, losses and slopes as numbers
+``drawing``      the two pictures, with caption and alternative text
+``planes``       densities of vectors, over a plane or a triangle
+``mentions``     chapters and exercises that use a family
+``knowledge``    what each loss knows, side by side
+``pages``        the Markdown of a page and of the index
+``made``         pages on densities made of others: mixtures, levels, bounds, zeros, functions
+``made_drawing`` their pictures, and usual ways of computing measured beside ours
+``poster``       all families in one picture
+``explorer``     the page on which every loss can be moved: densities, losses, slopes
+``javascript``   generated Python -> the JavaScript of that page
+================ ==============================================================
 
-Pages lie in ``book/atlas/families``, which is not under version control; the table of contents
-takes whatever is there. They are written again when the package, the chapters or this folder have
-changed, and a file is touched only when its content differs.
+Pages lie in ``book/atlas/families`` and ``book/atlas/made``, which are not under version control;
+the table of contents takes whatever is there. They are written again when the package, the chapters
+or this folder have changed, and a file is touched only when its content differs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -32,6 +34,7 @@ from sphinx.util import logging
 LOGGER = logging.getLogger(__name__)
 
 FOLDER = Path("book/atlas/families")
+MADE = Path("book/atlas/made")
 STAMP = ".made-of"
 
 
@@ -50,7 +53,7 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
     """Write every family's page, its pictures and the tables of the index; return the folder."""
     from lossderiv.catalogue import FAMILIES
 
-    from . import accuracy, drawing, explorer, knowledge, mentions, pages, poster
+    from . import accuracy, drawing, explorer, knowledge, made, mentions, pages, poster
 
     folder = root / FOLDER
     found = mentions.chapters(root)
@@ -70,6 +73,17 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
         files[f"{family.name}.md"] = pages.page(family, pictures, found)
         for kind, picture in zip(("density", "loss"), pictures, strict=True):
             files[f"pictures/{family.name}-{kind}.svg"] = picture.svg
+    fill(folder, files)
+    tell("mixtures and their kin")
+    texts, drawn = made.pages()
+    others = {f"{name}.md": text for name, text in texts.items()}
+    others |= {f"pictures/{name}.svg": picture.svg for name, picture in drawn.items()}
+    fill(root / MADE, {"index.txt": made.index(), **others})
+    return folder
+
+
+def fill(folder: Path, files: Mapping[str, str]) -> None:
+    """Put these files into a folder and no others; what is already as it should be stays."""
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for path in folder.rglob("*.*"):
         if path.is_file() and path.relative_to(folder).as_posix() not in files:
@@ -78,7 +92,6 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    return folder
 
 
 def refresh(app: Sphinx, config: Config) -> None:

@@ -294,13 +294,18 @@ def named(formulas: Iterable[sp.Expr]) -> list[type[Special]]:
 
 
 def source(family: Family) -> str:
-    code = ld.source(family.derivation).partition('\n"""\n')[2].strip()
+    return f"## Source\n\n{code_block(family.derivation, family.call)}"
+
+
+def code_block(d: Derivation, call: str) -> str:
+    """The code of a loss, with the call that prints it."""
+    code = ld.source(d).partition('\n"""\n')[2].strip()
     code = re.sub(r"\n{3,}", "\n\n", code)
     lead = (
-        f"`print(ld.source({family.call}))` writes this, with the derivation as its docstring. It "
+        f"`print(ld.source({call}))` writes this, with the derivation as its docstring. It "
         "needs nothing but torch."
     )
-    return f"## Source\n\n{lead}\n\n```{{code-block}} python\n:class: package\n{code}\n```"
+    return f"{lead}\n\n```{{code-block}} python\n:class: package\n{code}\n```"
 
 
 def certificate(family: Family) -> str:
