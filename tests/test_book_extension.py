@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +29,76 @@ from lossderiv_book.plain_markdown import UnknownMarkup, plain
 from myst_parser.parsers.docutils_ import Parser
 
 import lossderiv as ld
+
+EXTENSION = Path(__file__).parents[1] / "book" / "_ext"
+
+# --- several chapters at a time ----------------------------------------------
+
+PAGE = """---
+file_format: mystnb
+kernelspec: {{name: python3}}
+---
+# {me}
+
+```{{code-cell}}
+import pathlib, time
+pathlib.Path("{me}.here").touch()
+for _ in range(300):
+    if pathlib.Path("{other}.here").exists():
+        break
+    time.sleep(0.1)
+else:
+    raise TimeoutError("{other} never came")
+print("met {other}")
+```
+"""
+CONF = """
+from lossderiv_book import execution
+extensions = ["myst_nb"]
+nb_execution_mode = "cache"
+nb_execution_cache_path = "cache"
+nb_execution_timeout = 60
+nb_execution_show_tb = True
+root_doc = "left"
+exclude_patterns = ["cache", "jupyter_execute", "out"]
+setup = execution.setup
+"""
+
+
+def sphinx_build(folder: Path) -> str:
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-E", ".", "out"]
+    roads = os.pathsep.join([str(EXTENSION), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": roads, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core executes one page at a time")
+def test_pages_are_executed_at_the_same_time_and_once(tmp_path):
+    """Each page waits for the other, so one after the other they would both fail."""
+    (tmp_path / "conf.py").write_text(CONF)
+    for me, other in (("left", "right"), ("right", "left")):
+        (tmp_path / f"{me}.md").write_text(PAGE.format(me=me, other=other))
+    said = sphinx_build(tmp_path)
+    assert "executed left in" in said, said
+    assert "met right" in (tmp_path / "out" / "left.html").read_text(encoding="utf-8")
+    assert "met left" in (tmp_path / "out" / "right.html").read_text(encoding="utf-8")
+    assert "Executing notebook" not in said
+    assert "executed left" not in sphinx_build(tmp_path)
+
+
+def test_a_page_that_fails_is_reported(tmp_path):
+    (tmp_path / "conf.py").write_text(CONF)
+    page = PAGE.format(me="left", other="nobody").replace("range(300)", "range(1)")
+    (tmp_path / "left.md").write_text(page)
+    assert "nobody never came" in sphinx_build(tmp_path)
+
 
 # --- the key of the cache ----------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 ========================= ====================================================
 ``cache_key``             an edit of the package executes the chapters again
+``execution``             chapters are executed several at a time
 ``chapter_numbers``       a chapter's number is the one in its file's name
 ``mathjax``               formulas are typeset offline, from the file system
 ``times``                 ``{runtime}`` and ``{readtime}``: measured, not typed
@@ -28,6 +29,7 @@ from . import (
     derivations,
     docstrings,
     downloads,
+    execution,
     exercises,
     hovercards,
     mathjax,
@@ -39,6 +41,7 @@ from . import (
 PARTS = (
     cache_key,
     atlas,
+    execution,
     chapter_numbers,
     mathjax,
     references,

@@ -1,7 +1,7 @@
 """Executed chapters are kept under a key made of all that their outputs depend on.
 
 jupyter-cache looks at a chapter's own code only. A chapter's outputs also depend on the package,
-on the versions of the libraries underneath and on the ``LOSSDERIV_*`` switches, so the cache gets
+on the versions of the libraries underneath and on the data set chosen, so the cache gets
 a folder per state of these.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-READ = (".py", ".json", ".html", ".mplstyle")
+READ = (".py", ".c", ".json", ".html", ".mplstyle")
 """What the package's files end in."""
 
 KEPT = 4
@@ -34,7 +34,7 @@ def versions(requirements: Iterable[str]) -> list[str]:
 
 
 def cache_key(package: Path, installed: Iterable[str], environ: Mapping[str, str]) -> str:
-    """A digest of the package's files, the installed versions and the book's switches."""
+    """A digest of the package's files, the installed versions and the data set chosen."""
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.suffix in READ):
         digest.update(path.relative_to(package).as_posix().encode())
@@ -42,7 +42,7 @@ def cache_key(package: Path, installed: Iterable[str], environ: Mapping[str, str
     for line in installed:
         digest.update(line.encode())
     for name in sorted(environ):
-        if name.startswith("LOSSDERIV_"):
+        if name.startswith("LOSSDERIV_DATA"):  # and LOSSDERIV_DATASET
             digest.update(f"{name}={environ[name]}".encode())
     return digest.hexdigest()[:16]
 

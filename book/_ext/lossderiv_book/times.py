@@ -136,7 +136,8 @@ def table(app: Sphinx, current: str) -> list[nodes.Node]:
     out = nodes.table("", tgroup)
     machine = (
         f"Measured when the outputs in these pages were made: {platform.system()} on "
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}."
+        f"{platform.machine()}, {os.cpu_count()} cores, as many pages at a time, "
+        f"Python {platform.python_version()}."
     )
     return [out, nodes.paragraph("", machine)]
 
