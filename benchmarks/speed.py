@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import platform
 import statistics
 import sys
 import time
@@ -344,6 +346,36 @@ def line(r: Ratio) -> str:
     return f"{names} {r.minimum:6.3f} {r.median:6.3f} {r.maximum:6.3f}"
 
 
+def machine() -> dict[str, str]:
+    """What the figures were taken on, without a name or a date."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    model = next((line.partition(":")[2] for line in lines if line.startswith("model name")), "")
+    return {
+        "processor": model.strip() or platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__.partition("+")[0],
+    }
+
+
+def as_json(record: Mapping[str, object]) -> str:
+    """One line for each figure, numbers to four digits."""
+    parts = []
+    for name, table in record.items():
+        text = json.dumps(table)
+        if isinstance(table, list):
+            rows = [{k: _short(v) for k, v in row.items()} for row in table]
+            text = "[\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
+        parts.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     import lossderiv as ld
     from benchmarks import compiled, costs
@@ -372,11 +404,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                     ratios.append(found)
                     print(line(found), flush=True)
         print()
-    record = {"torch": torch.__version__, "ratios": [asdict(r) for r in ratios]}
+    record = {"machine": machine(), "ratios": [asdict(r) for r in ratios]}
     record |= costs.report(pairs, options.smoke, options.compile)
     record |= compiled.report(options.smoke)
     if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(as_json(record), encoding="utf-8")
     return 0
 
 
