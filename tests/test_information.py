@@ -127,6 +127,41 @@ def test_each_information_is_checked_again(family):
     assert bool(f.check()) == (f.theta is not None or f.eta is not None)
 
 
+@each_family
+def test_each_curvature_and_each_tail_is_checked_again(family):
+    assert hessian(family).check()
+    t = tail(family)
+    assert len(t.check()) == sum(map(len, t.ends.values()))
+
+
+def test_a_false_curvature_does_not_pass_its_check():
+    from dataclasses import replace
+
+    from lossderiv.insight.curvature import Convexity
+
+    for family in ("poisson", "categorical"):
+        h = hessian(family)
+        with pytest.raises(DerivationError, match="second derivative"):
+            replace(h, eta=((2 * h.eta[0][0],),)).check()
+    with pytest.raises(DerivationError, match="said to be convex"):
+        replace(hessian("cauchy"), in_theta=Convexity("convex", "so it was said")).check()
+    for family in ("cauchy", "uniform"):
+        h = hessian(family)
+        point = dict(h.in_eta.point) | {h.derivation.density.variable: sp.Rational(1, 3)}
+        at = dict.fromkeys(h.derivation.context.outputs, sp.Rational(1, 4))
+        with pytest.raises(DerivationError, match="is none"):
+            replace(h, in_eta=replace(h.in_eta, point=point | at)).check()
+
+
+def test_a_false_tail_does_not_pass_its_check():
+    from dataclasses import replace
+
+    t = tail("laplace")
+    end = replace(t.ends["eta_mu"][0], kind="redescending")
+    with pytest.raises(DerivationError, match="towards -inf"):
+        replace(t, ends=dict(t.ends) | {"eta_mu": (end, t.ends["eta_mu"][1])}).check()
+
+
 def test_a_false_information_does_not_pass_its_check():
     from dataclasses import replace
 
@@ -205,7 +240,9 @@ def test_convexity_in_the_parameters(family):
     h, d = hessian(family), derived(family)
     x, thetas = d.density.variable, [d.density.symbols[n] for n in d.links]
     fixed = {d.density.symbols[n]: v for n, v in d.fixed.items()}
-    nll = sp.lambdify((x, *thetas), spell_out(d.nll.xreplace(fixed)).doit(), "mpmath")
+    formula = spell_out(d.nll.xreplace(fixed)).doit()
+    letters = {s: sp.Dummy() for s in (x, *thetas)}  # a beta stands beside the function beta
+    nll = sp.lambdify(list(letters.values()), formula.xreplace(letters), "mpmath")
     data = d.density.data.bounded(d.fixed)
     if h.in_theta:
         random = np.random.default_rng(8)
@@ -453,7 +490,8 @@ def test_fixed_parameters(case):
     h = ld.hessian(case[0], **case[1])
     learned = set(h.derivation.links)
     if learned == {"mu"}:
-        assert h.in_eta.answer == ("not decided" if case[0] == "huber" else "convex")
+        assert h.in_eta.answer == h.in_theta.answer == "convex"
         assert "corner" in h.in_eta.why or case[0] != "laplace"
+        assert "join" in h.in_eta.why or case[0] != "huber"
     f = ld.fisher(case[0], **case[1])
     assert f.exists

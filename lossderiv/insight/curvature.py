@@ -10,6 +10,7 @@ import mpmath as mp
 import sympy as sp
 
 from lossderiv.derivations import derive
+from lossderiv.insight.again import Again
 from lossderiv.insight.entries import (
     entries_in,
     has_vectors,
@@ -27,7 +28,7 @@ from lossderiv.special import inside
 from lossderiv.symbolic.functions import spell_out
 from lossderiv.symbolic.probe import Formula, points
 from lossderiv.symbolic.records import Density, Derivation
-from lossderiv.symbolic.vectors import ENTRY, OTHER, Unrolled, slope_in
+from lossderiv.symbolic.vectors import ENTRY, OTHER, Unrolled, slope_in, with_classes
 
 Matrix = tuple[tuple[sp.Expr, ...], ...]
 PROBES = 36
@@ -74,6 +75,35 @@ class Hessian(Shown):
     def title(self) -> str:
         d = self.derivation
         return f"{heading(d.density.name, d.fixed)}: second derivatives and convexity"
+
+    def check(self) -> tuple[str, ...]:
+        """The matrices and the convexity once more, by differences and chords of the loss.
+
+        Returns what was compared; raises ``DerivationError`` where a statement is false.
+        """
+        d = self.derivation
+        if has_vectors(d):
+            alone = one_entry(d)
+            if alone is not None:
+                return hessian(alone.derivation).check()
+            return _checked_vectors(self)
+        fixed = {d.density.symbols[n]: v for n, v in d.fixed.items()}
+        allowed = _inside_support(d)
+        some = ({s: fixed.get(s, v) for s, v in p.items()} for p in points(d.context, PROBES))
+        settings = [p for p in some if allowed(p) and _apart(p, d.density.variable)]
+        done = []
+        for by, loss, matrix, said in zip(
+            axes(d),
+            (d.nll, d.loss),
+            (self.theta, self.eta),
+            (self.in_theta, self.in_eta),
+            strict=True,
+        ):
+            again = Again(d.density.name, Formula(loss), by)
+            entries = [[Formula(e) for e in row] for row in matrix]
+            again.compare(entries, settings)
+            done += again.convexity(said, settings)
+        return (*done, "second derivatives compared with differences at 2 settings")
 
     def rows(self) -> list[Row]:
         rows: list[Row] = []
@@ -192,9 +222,49 @@ def _convexity(d: Derivation, matrix: Matrix, loss: sp.Expr, by: Sequence[sp.Exp
                 f"no principal minor of the Hessian is negative at any of {len(outcomes)} outcomes"
             )
             return Convexity("convex", why)
-    elif _bends_up_everywhere(d, matrix, spell_out(loss)):
-        return Convexity("convex", "no principal minor of the Hessian can be negative")
+    else:
+        plain = spell_out(loss)
+        pieces = _pieces(plain, d.density.variable, by)
+        if pieces and all(_bends_up_everywhere(d, matrix_of(p, by), p) for p in pieces):
+            return Convexity("convex", _bending(plain, d.density.variable, len(pieces)))
     return Convexity("not decided", f"no counter-example at {PROBES} points, and no proof found")
+
+
+def _bending(loss: sp.Expr, x: sp.Symbol, pieces: int) -> str:
+    """Why a loss is convex, with its corners and its joints."""
+    where = "in either piece, and they join with equal slopes" if pieces > 1 else ""
+    corner = "and its corner bends upwards" if any(a.has(x) for a in loss.atoms(sp.Abs)) else ""
+    why = "no principal minor of the Hessian can be negative"
+    return f"{why} {where}" if where else ", ".join(filter(None, (why, corner)))
+
+
+def _pieces(loss: sp.Expr, x: sp.Symbol, by: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """The formulas of a loss in two pieces that join smoothly; ``[]`` if they are not shown to.
+
+    If each is convex, so is the whole: along any line its slope only grows, also at a joint.
+    """
+    chosen = list(loss.atoms(sp.Piecewise))
+    if not chosen:
+        return [loss]
+    if len(chosen) > 1 or len(chosen[0].args) != 2:
+        return []
+    (one, where), (other, _) = chosen[0].args
+    places = _joints(where, x)
+    gap = one - other
+    level = [cleared(g.xreplace({x: at})) for at in places for g in (gap, *map(gap.diff, by))]
+    joined = bool(places) and all(g == 0 for g in level)
+    return [loss.xreplace({chosen[0]: piece}) for piece in (one, other)] if joined else []
+
+
+def _joints(where: sp.Basic, x: sp.Symbol) -> list[sp.Expr]:
+    """The data at which ``|u| <= c`` turns false, ``u`` being straight in them."""
+    if not (isinstance(where, sp.Le | sp.Lt) and isinstance(where.lhs, sp.Abs)):
+        return []
+    u = where.lhs.args[0]
+    slope = u.diff(x)
+    if slope == 0 or slope.has(x) or where.rhs.has(x):
+        return []
+    return [sp.expand((side * where.rhs - u.xreplace({x: sp.S.Zero})) / slope) for side in (1, -1)]
 
 
 def _bends_up_everywhere(d: Derivation, matrix: Matrix, loss: sp.Expr) -> bool:
@@ -374,6 +444,47 @@ def _of_written_out(d: Derivation, matrix, loss: sp.Expr, by: Sequence[sp.Expr])
             names = {letter_of(d, e): e for v in (*by, d.density.variable) for e in _shown(d, v)}
             return refuted({names.get(s, s): v for s, v in found[0].items()}, found[1])
     return Convexity("not decided", f"no counter-example at {PROBES} points, and no proof found")
+
+
+def _checked_vectors(h: Hessian) -> tuple[str, ...]:
+    """The same with the vectors written out, and classes one by one."""
+    d, done = h.derivation, []
+    data = [] if d.density.data.shape == "category" else letters_of(d, d.density.variable)
+    for by, loss, matrix, said in zip(
+        axes(d), (d.nll, d.loss), (h.theta, h.eta), (h.in_theta, h.in_eta), strict=True
+    ):
+        letters = [s for v in by for s in letters_of(d, v)]
+        settings = list(_vector_points(d, [*letters, *data]))
+        for x in (None,) if data else range(entries_in(d)):
+            again = Again(d.density.name, Formula(written_out(d, loss, x)), letters)
+            if matrix is not None:
+                size = range(len(letters))
+                entries = [
+                    [Formula(_entry_at(d, matrix[0][0], i, k, x)) for k in size] for i in size
+                ]
+                again.compare(entries, settings)
+            if said or x in (None, 0):
+                done += again.convexity(_in_letters(d, said), settings)
+    return (*done, "vectors written out for a few entries")
+
+
+def _entry_at(d: Derivation, entry: sp.Expr, i: int, k: int, x: int | None) -> sp.Expr:
+    index = {ENTRY: i, OTHER: k, **({} if x is None else {d.density.variable: x})}
+    plain = with_classes(entry, entries_in(d), index)
+    return plain.xreplace({e: letter_of(d, e) for e in plain.atoms(sp.Indexed)})
+
+
+def _in_letters(d: Derivation, said: Convexity) -> Convexity:
+    point = {
+        letter_of(d, s) if isinstance(s, sp.Indexed) else s: v
+        for s, v in (said.point or {}).items()
+    }
+    return replace(said, point=point)
+
+
+def _apart(point: Mapping, x: sp.Symbol) -> bool:
+    """Whether the datum is at no parameter's place, where a loss may have its corner."""
+    return all(v != point[x] for s, v in point.items() if s != x)
 
 
 def _shown(d: Derivation, vector: sp.Expr) -> list[sp.Indexed]:

@@ -234,7 +234,13 @@ def _of_outcomes(d: Derivation, outcomes: Mapping[int, sp.Expr]) -> Fisher:
         tuple(sp.Add(*(p.diff(a) * p.diff(b) / p for p in outcomes.values())) for b in thetas)
         for a in thetas
     )
-    return Fisher(d, matrix, _in_outputs(d, matrix), f"a sum over the {len(outcomes)} outcomes")
+    theta = dict(zip(thetas, d.theta.values(), strict=True))
+    turns = [e.diff(o) for e, o in zip(d.theta.values(), d.context.outputs, strict=True)]
+    in_outputs = tuple(
+        tuple(a * b * entry.xreplace(theta) for b, entry in zip(turns, row, strict=True))
+        for a, row in zip(turns, matrix, strict=True)
+    )  # as they are: one fraction over all outcomes is no shorter, and takes a minute
+    return Fisher(d, matrix, in_outputs, f"a sum over the {len(outcomes)} outcomes")
 
 
 def _scores(d: Derivation) -> list[sp.Expr]:

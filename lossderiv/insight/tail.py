@@ -16,6 +16,7 @@ from types import MappingProxyType
 import mpmath as mp
 
 from lossderiv.derivations import derive
+from lossderiv.errors import DerivationError
 from lossderiv.insight.entries import entries_in
 from lossderiv.insight.record import Row, Shown, heading
 from lossderiv.symbolic.probe import Formula, points
@@ -26,6 +27,11 @@ FAR = (8, 16, 32)  # distances as powers of ten
 FLAT = 1e-5
 STEEP = 20.0
 
+NO_NUMBER = "the gradient is no number there"
+WIDE = 200  # digits for differences of a loss at the farthest datum
+
+Slope = Callable[[Mapping, int | None], mp.mpf]
+"""(everything, the entry of a vector) -> the slope of the loss."""
 Pull = Callable[[Mapping, mp.mpf], mp.mpf]
 """(raw outputs and all else, the datum) -> the size of the gradient."""
 
@@ -68,6 +74,30 @@ class Tail(Shown):
             said[name] = next((k for k in order if k in found), "bounded")
         return MappingProxyType(said)
 
+    def check(self) -> tuple[str, ...]:
+        """Every end once more, with differences of the loss instead of its derived gradient.
+
+        Returns what was compared; raises ``DerivationError`` where an end is not as was said.
+        """
+        d, loss, done = self.derivation, Formula(self.derivation.loss), []
+        for name, ends in self.ends.items():
+
+            def slope(point: Mapping, n: int | None, name=name) -> mp.mpf:
+                return _difference(loss, point, d.symbols[name], n)
+
+            for said, found in zip(ends, _ends(d, name, slope), strict=True):
+                if found.how == NO_NUMBER and _outside(d, loss, said.end):
+                    done.append(f"{name} towards {said.end:g}: outside the support, nothing pulls")
+                elif (said.kind, said.power) != (found.kind, found.power):
+                    raise DerivationError(
+                        f"The gradient of {d.density.name} in {name} towards {said.end:g} was "
+                        f"found to be {said.kind}, {said.how}; by differences of the loss it is "
+                        f"{found.kind}, {found.how}. Correct the gradient."
+                    )
+                else:
+                    done.append(f"{name} towards {said.end:g}: as by differences of the loss")
+        return tuple(done)
+
     def rows(self) -> list[Row]:
         x = self.derivation.density.variable
         rows: list[Row] = []
@@ -91,43 +121,72 @@ def tail(of: str | Density | Derivation, **options) -> Tail:
     ('bounded', 'redescending')
     """
     d = derive(of, **options)
-    data = d.density.data.bounded(d.fixed)
-    if data.shape != "scalar":
-        return Tail(d, MappingProxyType({name: _of_vectors(d, name) for name in d.outputs}))
     ends = {}
     for name in d.outputs:
-        slope = Formula(d.gradient[name])
-        sides = [] if data.integer and math.isfinite(data.high) else [data.low, data.high]
-        if data.integer and sides:
-            sides = [side for side in sides if not math.isfinite(side)]
+        formula = Formula(d.gradient[name])
 
-        def pull(point: Mapping, x: mp.mpf, slope=slope) -> mp.mpf:
-            return abs(slope.at({**point, d.density.variable: x}))
+        def slope(point: Mapping, n: int | None, formula=formula) -> mp.mpf:
+            return formula.at(point if n is None else {**point, ENTRY: n})
 
-        ends[name] = tuple(_end(d, pull, side, -1 if k else 1) for k, side in enumerate(sides))
+        ends[name] = tuple(_ends(d, name, slope))
     return Tail(d, MappingProxyType(ends))
 
 
-def _of_vectors(d: Derivation, name: str) -> tuple[End, ...]:
+def _ends(d: Derivation, name: str, slope: Slope) -> list[End]:
+    """What a slope in one output, given in numbers, does at each end of the data's domain."""
+    data = d.density.data.bounded(d.fixed)
+    if data.shape != "scalar":
+        return _of_vectors(d, name, slope)
+    sides = [(data.low, 1), (data.high, -1)]
+    if data.integer:
+        sides = [s for s in sides if not math.isfinite(s[0])] if math.isinf(data.high) else []
+
+    def pull(point: Mapping, x: mp.mpf) -> mp.mpf:
+        return abs(slope({**point, d.density.variable: x}, None))
+
+    return [_end(d, pull, side, inward) for side, inward in sides]
+
+
+def _of_vectors(d: Derivation, name: str, slope: Slope) -> list[End]:
     """One entry of the data goes to an end of its domain, the others stay or share what is left.
 
     The pull is the length of the gradient in all entries of the output.
     """
     data, output = d.density.data, d.symbols[name]
     if data.shape == "category" or data.total is not None:
-        return ()
+        return []
     count = entries_in(d)
-    slopes = Formula(d.gradient[name])
     size = d.context.domains[output].width(count)
 
     def pull(point: Mapping, x: mp.mpf) -> mp.mpf:
         rest = [(1 - x) / (count - 1)] * (count - 1) if data.shape == "simplex" else (0.4, -0.7)
         there = {**point, d.density.variable: (x, *rest), CLASSES: count}
-        values = [slopes.at({**there, ENTRY: n}) for n in range(size)]
-        return mp.sqrt(mp.fsum(v**2 for v in values))
+        return mp.sqrt(mp.fsum(slope(there, n) ** 2 for n in range(size)))
 
-    sides = ((data.low, 1), (data.high, -1))
-    return tuple(_end(d, pull, side, inward) for side, inward in sides)
+    return [_end(d, pull, side, inward) for side, inward in ((data.low, 1), (data.high, -1))]
+
+
+def _outside(d: Derivation, loss: Formula, end: float) -> bool:
+    """Whether the loss is infinite towards an end, as where a support has moved away from it."""
+    low = end == d.density.data.low
+    near = mp.mpf(10) ** -FAR[0]
+    x = end + (near if low else -near) if math.isfinite(end) else mp.sign(end) / near
+    here = ({**p, d.density.variable: x} for p in points(d.context)[1:3])
+    return any(loss._once(p) == mp.inf for p in here)
+
+
+def _difference(loss: Formula, point: Mapping, output, n: int | None) -> mp.mpf:
+    """The slope of a loss in an output, or in its entry ``n``, without its derived gradient."""
+
+    def at(value: mp.mpf) -> mp.mpf:
+        if n is None:
+            return loss._once({**point, output: value})
+        row = list(point[output])
+        row[n] = value
+        return loss._once({**point, output: row})
+
+    with mp.workdps(WIDE):
+        return mp.diff(at, mp.mpmathify(point[output] if n is None else point[output][n]))
 
 
 def _end(d: Derivation, pull: Pull, end: float, inward: int) -> End:
@@ -150,7 +209,7 @@ def _at(pull: Pull, end: float, inward: int, point: Mapping) -> End:
                 x = mp.sign(end) * mp.mpf(10) ** power
         values.append(pull(point, x))
     if any(mp.isnan(v) for v in values):
-        return End(end, "not decided", "the gradient is no number there")
+        return End(end, "not decided", NO_NUMBER)
     if any(mp.isinf(v) for v in values):
         return End(end, "unbounded", "faster than any power")
     if values[-1] == 0:
