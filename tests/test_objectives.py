@@ -119,6 +119,24 @@ def test_xgboost_trains_as_with_its_own_softmax():
     np.testing.assert_allclose(spread[0], spread[1], rtol=1e-3, atol=1e-4)
 
 
+def test_lightgbm_trains_as_with_its_own_multiclass():
+    """Its softmax has second derivatives larger by classes / (classes - 1), 3/2 here."""
+    x, y = classes()
+    common = {"verbose": -1, "num_threads": 1, "num_leaves": 4, "num_class": 3}
+    common |= {"boost_from_average": False, "min_sum_hessian_in_leaf": 0.0}
+    slope = ld.objective("categorical", "lightgbm")
+
+    def ours(raw, data):
+        g, h = slope(raw, data)
+        return g, 1.5 * h
+
+    raw = []
+    for objective in (ours, "multiclass"):
+        model = lightgbm.train({**common, "objective": objective}, lightgbm.Dataset(x, label=y), 8)
+        raw.append(model.predict(x, raw_score=True))
+    np.testing.assert_allclose(raw[0], raw[1], rtol=1e-4, atol=1e-5)
+
+
 def test_refusals():
     with pytest.raises(ld.ParameterError, match="no library"):
         ld.objective("normal", "catboost")
