@@ -109,8 +109,9 @@ class ClassObjective(Objective):
     """For classes: predictions have a column for each class, as both libraries have it.
 
     The second derivatives are a matrix for each row; the libraries take its diagonal,
-    ``p (1 - p)``. Their own softmax objectives double it, so that their Newton step, which
-    forgets the rest of the matrix, is a safe one; a learning rate of one half does the same.
+    ``p (1 - p)``. Their own softmax objectives enlarge it, for a Newton step that forgets the rest
+    of the matrix: XGBoost's by 2, LightGBM's by ``classes / (classes - 1)``. A learning rate
+    smaller by the same factor does the same.
     """
 
     def scikit(self, y_true, y_pred, weight=None) -> tuple[np.ndarray, np.ndarray]:

@@ -98,7 +98,7 @@ def test_classes_against_autograd():
 
 
 class Doubled:
-    """Our slopes, and our second derivatives times two, as both libraries' own softmax has them."""
+    """Our slopes, and our second derivatives times two, as XGBoost's own softmax has them."""
 
     def __init__(self, objective):
         self.objective = objective
