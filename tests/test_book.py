@@ -46,6 +46,7 @@ def test_page_is_whole(site, page):
     assert pages.pictures_without_alt(path) == []
     assert pages.duplicate_ids(path) == []
     assert pages.tracebacks(path) == []
+    assert pages.raw_tables(path) == []
     assert pages.stderr(path) == []
 
 
@@ -219,6 +220,8 @@ def test_browser_is_content_with_a_sound_page(browser, tmp_path):
         (pages.duplicate_ids, '<p id="a">x</p><p id="a">y</p>'),
         (pages.tracebacks, "<pre>Traceback (most recent call last):\n</pre>"),
         (pages.tracebacks, "<pre>ValueError: no</pre>"),
+        (pages.tracebacks, '<div class="output traceback">KeyError: x</div>'),
+        (pages.raw_tables, "<p>| a || b | |\n|---|---|\n| c | d |</p>"),
         (pages.stderr, '<div class="output stderr">UserWarning</div>'),
     ],
 )
@@ -228,12 +231,14 @@ def test_page_check_finds(tmp_path, check, body):
 
 def test_page_checks_are_content_with_a_sound_page(tmp_path):
     body = '<p id="a">x</p><a href="#a">x</a><img alt="A digit." src="data:image/png;base64,AA">'
+    body += '<div class="output stream">ValueError: printed</div><table><tr><td>-</td></tr></table>'
     path = planted(tmp_path, body)
     for check in (
         pages.broken_links,
         pages.pictures_without_alt,
         pages.duplicate_ids,
         pages.tracebacks,
+        pages.raw_tables,
         pages.stderr,
     ):
         assert check(path) == []

@@ -30,9 +30,9 @@ class Shown:
 
     def markdown(self) -> str:
         """The record as a Markdown table."""
-        rows = [f"| **{self.title}** | |", "|---|---|"]
+        rows = [f"| **{_prose_in_cell(self.title)}** | |", "|---|---|"]
         for label, pieces in self.rows():
-            rows.append(f"| {label} | {'<br>'.join(map(_as_markdown, pieces))} |")
+            rows.append(f"| {_prose_in_cell(label)} | {'<br>'.join(map(_as_markdown, pieces))} |")
         return "\n".join(rows)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
@@ -54,7 +54,15 @@ def _as_text(piece: Piece) -> str:
 def _as_markdown(piece: Piece) -> str:
     if isinstance(piece, tuple):
         return f"${' = '.join(_in_cell(tex(p)) for p in piece)}$"
-    return _in_cell(piece) if isinstance(piece, str) else f"${_in_cell(tex(piece))}$"
+    return _prose_in_cell(piece) if isinstance(piece, str) else f"${_in_cell(tex(piece))}$"
+
+
+def _prose_in_cell(text: str) -> str:
+    """Prose whose bars do not end a table cell: formulas between dollars keep theirs as TeX."""
+    parts = text.split("$")
+    return "$".join(
+        _in_cell(part) if k % 2 else part.replace("|", r"\|") for k, part in enumerate(parts)
+    )
 
 
 def heading(density_name: str, fixed) -> str:

@@ -71,7 +71,7 @@ class WithoutClaims(ast.NodeTransformer):
 
 def few(name=None, root=None, *, on=None, load=autoencoder.load):
     data = load(name, root, on=on)
-    sizes = {"train": 1000, "val": 200, "test": 600}
+    sizes = {"train": 1200, "val": 200, "test": 600}
     fewer = {f"{part}{what}": getattr(data, f"{part}{what}")[:size]
              for part, size in sizes.items() for what in ("", "_labels")}
     return dataclasses.replace(data, **fewer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -84,9 +85,17 @@ def shown_outputs(path: Path) -> int:
 
 
 def tracebacks(path: Path) -> list[str]:
-    """Signs of a failed cell in the page's text."""
-    text = article(path).get_text()
-    return re.findall(r"Traceback \(most recent call last\)|\b\w+Error: .{0,60}", text)
+    """Signs of a failed cell in the page's text. What a cell printed itself may name an error."""
+    page = copy.copy(article(path))
+    found = page.find_all(string=re.compile(r"Traceback \(most recent call last\)"))
+    for printed in page.select("div.output.stream:not(.stderr)"):
+        printed.decompose()
+    return [str(t)[:80] for t in found] + re.findall(r"\b\w+Error: .{0,60}", page.get_text())
+
+
+def raw_tables(path: Path) -> list[str]:
+    """Tables in Markdown that were not typeset: a line of bars and dashes in the text."""
+    return re.findall(r"^.*\|\s*:?-{3,}:?\s*\|.*$", article(path).get_text(), re.MULTILINE)
 
 
 def stderr(path: Path) -> list[str]:
