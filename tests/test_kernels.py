@@ -94,3 +94,17 @@ def test_a_constant_argument_has_no_buffer(dtype):
     x = torch.arange(12, dtype=dtype).reshape(3, 4)
     exact = torch.distributions.Binomial(16, logits=eta).log_prob(x)
     torch.testing.assert_close(loss(eta, x), -exact, rtol=1e-5, atol=1e-5)
+
+
+ROWS = [(100, 1024), (128, 784), (131_072,), (64, 1, 28, 28), (99_991,), (1, 131_071)]
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+def test_a_sum_of_squares_by_rows_is_as_exact_as_the_sum_of_the_squares(shape):
+    half_square = ld.loss("normal", sigma=1, reduction="sum")
+    generator = torch.Generator().manual_seed(0)
+    for shift in (0.0, 3.0):
+        u = shift + torch.randn(shape, generator=generator)
+        for v in (u, u.transpose(0, -1)):  # a transposed one is not laid out in rows
+            true = 0.5 * v.double().square().sum().item()
+            assert abs(half_square(v, torch.zeros_like(v)).item() / true - 1) < 3e-7
