@@ -94,8 +94,9 @@ def tracebacks(path: Path) -> list[str]:
 
 
 def raw_tables(path: Path) -> list[str]:
-    """Tables in Markdown that were not typeset: a line of bars and dashes in the text."""
-    return re.findall(r"^.*\|\s*:?-{3,}:?\s*\|.*$", article(path).get_text(), re.MULTILINE)
+    """Tables in Markdown that were not typeset: lines of bars and dashes alone in the text."""
+    rule = re.compile(r"^\s*\|(?:\s*:?-{3,}:?\s*\|)+\s*$", re.MULTILINE)
+    return rule.findall(article(path).get_text())
 
 
 def stderr(path: Path) -> list[str]:
