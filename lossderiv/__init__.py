@@ -34,6 +34,7 @@ _HOMES = {
     "lossderiv.arrays": ("value_and_grad", "ValueAndGrad"),
     "lossderiv.objectives": ("objective", "Objective"),
     "lossderiv.exercises": ("check_exercise",),
+    "lossderiv.notebook": ("check_notebook", "new_notebook", "NotebookReport"),
     "lossderiv.symbolic.trace": ("let",),
     "lossderiv.symbolic.records": ("Density", "Derivation", "Domain", "Link", "Rule", "Step"),
     "lossderiv.domains": (

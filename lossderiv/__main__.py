@@ -1,4 +1,4 @@
-"""The command line: ``python -m lossderiv list | show | source | check | why``.
+"""The command line: ``python -m lossderiv list | show | source | check | why | notebook``.
 
 Everything is SymPy's work: no command loads torch.
 """
@@ -19,6 +19,7 @@ from lossderiv.codegen import source
 from lossderiv.derivations import derive, families, find_density
 from lossderiv.errors import DensityError, LossDerivError, ParameterError
 from lossderiv.insight.minimizer import minimizer
+from lossderiv.notebook import NotebookReport, check_notebook, new_notebook
 from lossderiv.recognise import known_as
 from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Density, Derivation, Domain
@@ -37,14 +38,15 @@ DOMAINS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0, or 2 after one line on what was wrong."""
+    """Run one command; 0, 1 if a notebook lacks something, 2 after one line on what was wrong."""
     given = _parser().parse_args(arguments)
     try:
-        print(given.command(given))
+        answer = given.command(given)
     except LossDerivError as problem:
         print(f"lossderiv: {' '.join(str(problem).split())}", file=sys.stderr)
         return 2
-    return 0
+    print(answer)
+    return 1 if isinstance(answer, NotebookReport) and not answer.complete else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     row.add_argument("--data", default="real", help=f"where x lives: {', '.join(DOMAINS)}")
     row.add_argument("--params", default="", metavar="a:positive,...", help="their domains")
     row.set_defaults(command=_check)
+    row = commands.add_parser("notebook", help="what a notebook lacks; exit code 1 if anything")
+    row.add_argument("file", metavar="FILE.ipynb")
+    row.set_defaults(command=lambda given: check_notebook(given.file))
+    row = commands.add_parser("new-notebook", help="write the template of an experiment")
+    row.add_argument("file", metavar="FILE.ipynb")
+    row.set_defaults(command=lambda given: f"wrote {new_notebook(given.file)}")
     return top
 
 

@@ -32,7 +32,8 @@ ORDER = (
     {"sampling", "eager"},
     {"composed", "compiled"},
     {"losses"},
-    {"evidence", "estimates", "objectives", "arrays", "exercises", "autoencoder", "__main__"},
+    {"evidence", "estimates", "objectives", "arrays", "exercises", "autoencoder", "notebook"},
+    {"__main__"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}

@@ -37,7 +37,7 @@ LOGGER = logging.getLogger(__name__)
 
 ARCHIVE = f"lossderiv-{metadata.version('lossderiv')}.zip"
 
-PACKAGED = (".py", ".typed", ".json", ".html", ".mplstyle")
+PACKAGED = (".py", ".typed", ".json", ".html", ".mplstyle", ".ipynb", ".c")
 """What the package's files end in."""
 
 INSTALL = """\
