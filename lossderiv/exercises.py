@@ -255,6 +255,21 @@ EXERCISES: dict[str, Exercise] = {
         of=blank_or_count,
         returns="loss",
     ),
+    "16.1": Exercise(
+        "the exact negative log-likelihood of Laplace's density with b = 0.1, averaged over all "
+        "elements",
+        of="laplace",
+        fixed={"b": 0.1},
+        returns="nll",
+        reduction="mean",
+    ),
+    "16.2": Exercise(
+        "half the squared error of an image: summed over pixels, averaged over images",
+        of="normal",
+        fixed={"sigma": 1},
+        returns="loss",
+        reduction="images",
+    ),
 }
 
 REDUCTIONS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
