@@ -116,17 +116,19 @@ def of_counts(combinator: str, family: str):
     return made
 
 
-def within_unit(combinator: str, truth: Callable, case: Callable) -> Row:
-    """A normal density and bounds at 0 and 1."""
+def within_unit(
+    combinator: str, truth: Callable, case: Callable, family: str = "normal", scale: str = "sigma"
+) -> Row:
+    """A density with location and scale, and bounds at 0 and 1."""
 
     def made():
         import lossderiv as ld
 
-        return getattr(ld, combinator)("normal", 0, 1)
+        return getattr(ld, combinator)(family, 0, 1)
 
     return Row(
-        f"{combinator} normal",
-        (location(), log_of("sigma")),
+        f"{combinator} {family}{', location outside' if case is draws.beyond else ''}",
+        (location(), log_of(scale)),
         truth,
         case,
         target=CONTINUOUS_REAL,
@@ -183,6 +185,8 @@ COMPOSED: tuple[Row, ...] = (
     overdispersed_zeros("zero_inflated", 64.0),
     poisson_zeros("hurdle", 8.0),
     within_unit("truncated", textbook.truncated_normal, draws.within),
+    # Inside the interval, at scales far beyond it, this one holds in soft units only.
+    within_unit("truncated", textbook.truncated_laplace, draws.beyond, "laplace", "b"),
     within_unit("censored", textbook.censored_normal, draws.heaped),
     Row(
         "tanh-normal",

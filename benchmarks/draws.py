@@ -339,6 +339,14 @@ def within(draw: Draw):
     return (mu, s), (draw.pick(inner, draw.unit(), draw.between(0, 1), 0.0, 1.0),)
 
 
+def beyond(draw: Draw):
+    """As :func:`within`, with the location outside [0, 1]."""
+    (mu, s), x = within(draw)
+    if 0 <= mu <= 1:
+        mu = draw.pick(-1e-3 - mu, 1.001 + mu)
+    return (mu, s), x
+
+
 def heaped(draw: Draw):
     """As :func:`within`, with the target at a bound as often as between."""
     eta, x = within(draw)

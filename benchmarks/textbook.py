@@ -371,6 +371,14 @@ def truncated_normal(mu, sigma, x):
     return normal(mu, sigma, x) + log(below_normal(high) - below_normal(low))
 
 
+def truncated_laplace(mu, b, x):
+    """A Laplace density on [0, 1]; the mass is taken in the tail where the interval lies."""
+    low, high = -mu / b, (1 - mu) / b
+    if value_of(low) + value_of(high) > 0:
+        low, high = -high, -low
+    return laplace(mu, b, x) + log(below_laplace(high) - below_laplace(low))
+
+
 def censored_normal(mu, sigma, x):
     """Tobin (1958), with a bound at 0 and another at 1."""
     if value_of(x) <= 0:

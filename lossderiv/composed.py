@@ -10,14 +10,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import sympy as sp
 import torch
 from torch import Tensor
 
 from lossderiv.autograd import Program, special_function, torch_function
+from lossderiv.between import log_tails, mean_by_tails, quantile, shares
 from lossderiv.combinators.distribution_functions import DISTRIBUTION_FUNCTIONS
 from lossderiv.derivations import derive
 from lossderiv.errors import ParameterError
+from lossderiv.peaks import highest
 from lossderiv.sampling import SUMMARIES, uniform
 from lossderiv.symbolic.records import Density, Derivation
 
@@ -182,9 +183,7 @@ def mode_discretized(state: State) -> Tensor:
     """The level nearest to the peak, or one of the open bins at both ends."""
     near = _level(state, state.part().mode())
     first, last = torch.zeros_like(near), torch.full_like(near, state.density.data.high)
-    levels = torch.stack((near, first, last))
-    likely = torch.stack([state.log_prob(level) for level in levels])
-    return levels.gather(0, likely.argmax(0, keepdim=True))[0]
+    return _likeliest(state, [near, first, last])
 
 
 def draw_discretized(state: State, generator: torch.Generator | None) -> Tensor:
@@ -238,35 +237,51 @@ def draw_mixture(state: State, generator: torch.Generator | None) -> Tensor:
     return drawn.gather(-1, chosen.reshape(*w.shape[:-1], 1))[..., 0]
 
 
-HALVINGS = 60
-"""Steps of a bisection: from an interval to one that a double cannot tell from a point."""
-FAR = 700.0
-"""The log of the largest distance from a bound, and minus that of the smallest."""
-
-
 def _bounds(state: State) -> tuple[float | None, float | None]:
     settings = state.density.made.settings
     return settings["low"], settings["high"]
 
 
-def _is_normal(state: State) -> bool:
-    return state.density.made.parts[0].name == "normal"
+def _in_double(part: State, like: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Parameters in double precision, and a tensor of nothing in the shape that all share."""
+    flat = torch.zeros_like(like, dtype=torch.float64)
+    return flat, {n: t.double() + flat for n, t in part.theta.items()}
 
 
-def _known_for_the_normal(state: State, kind: str) -> tuple[Tensor, Tensor]:
-    """Location and scale of a normal part; others have no closed form here."""
-    if not _is_normal(state):
-        raise ParameterError(
-            f"No {kind} is known for {state.density.name}, but for a normal density. Average draws "
-            "of loss.sample instead."
-        )
-    mu, sigma = state.theta["mu"], state.theta["sigma"]
-    return torch.broadcast_tensors(mu, sigma)
+def _has_heavy_tail(part: State, theta: Mapping[str, Tensor]) -> Tensor | bool:
+    """Whether the part has no finite mean, or none at all."""
+    known = SUMMARIES[part.density.name].mean
+    return True if known is None else torch.isinf(known(**theta))
+
+
+def _mean_by_tails(state: State, given: bool) -> Tensor:
+    """By quadrature of what lies below and above: ``given`` the bounds, or heaped at them."""
+    part, (low, high), data = state.part(), _bounds(state), state.density.data
+    like = _like(state)
+    flat, theta = _in_double(part, like)
+    below, above = log_tails(part.density, theta)
+    if given:
+        lower, upper = shares(below, above, low, high, flat)
+    else:
+        lower, upper = (lambda t: torch.exp(below(t))), (lambda t: torch.exp(above(t)))
+    with torch.no_grad():
+        middle = quantile(lower, flat + 0.5, data.low, data.high)
+    mean = mean_by_tails(lower, upper, middle, data.low, data.high)
+    for end, sign in ((data.low, -1.0), (data.high, 1.0)):
+        if math.isinf(end):
+            heavy = _has_heavy_tail(part, theta)
+            mean = torch.where(flat.bool() | heavy, sign * math.inf, mean)
+    return mean.to(like.dtype)
 
 
 def mean_truncated(state: State) -> Tensor:
-    """Of a normal density: from the nearer bound, where the mean before truncation lies outside."""
-    mu, sigma = _known_for_the_normal(state, "mean")
+    """Of a normal density: from the nearer bound, where the mean before truncation lies outside.
+
+    Others by quadrature; infinite where the tail that is left has no mean.
+    """
+    if state.density.made.parts[0].name != "normal":
+        return _mean_by_tails(state, given=True)
+    mu, sigma = torch.broadcast_tensors(state.theta["mu"], state.theta["sigma"])
     low, high = _bounds(state)
     if low is None or high is None:
         end, turn = (high, -1.0) if low is None else (low, 1.0)
@@ -283,80 +298,31 @@ def mean_truncated(state: State) -> Tensor:
 
 
 def mode_truncated(state: State) -> Tensor:
-    """The part's own mode, or the bound beyond which it lies: each has one peak."""
-    return torch.clamp(state.part().mode(), *_bounds(state))
+    """The part's own mode, or the likeliest bound."""
+    low, high = _bounds(state)
+    places = [torch.clamp(state.part().mode(), low, high)]
+    places += [torch.full_like(places[0], end) for end in (low, high) if end is not None]
+    return _likeliest(state, places)
+
+
+def _likeliest(state: State, places: list[Tensor]) -> Tensor:
+    """That one of several values where the density is highest; the first of equal ones."""
+    likely = torch.stack([state.log_prob(p) for p in places])
+    return torch.stack(places).gather(0, likely.argmax(0, keepdim=True))[0]
 
 
 def draw_truncated(state: State, generator: torch.Generator | None) -> Tensor:
     """By bisection of the distribution function, in double precision.
 
-    Between two ends the place is bisected, from one end on the log of the distance to it.
+    Shares of the mass are ratios of small numbers by their logs, however far outside the bounds
+    the location lies.
     """
     part, (low, high), data = state.part(), _bounds(state), state.density.data
-    like = part.sample(generator)
-    flat = torch.zeros_like(like, dtype=torch.float64)
-    theta = {n: t.double() + flat for n, t in part.theta.items()}
-    share, u = _share_of_mass(part.density, theta, low, high), uniform(flat, generator)
-    if math.isfinite(data.low) and math.isfinite(data.high):
-        left, right, place = flat + data.low, flat + data.high, lambda t: t
-    elif math.isfinite(data.low):
-        left, right, place = flat - FAR, flat + FAR, lambda t: data.low + torch.exp(t)
-    else:
-        left, right, place = flat - FAR, flat + FAR, lambda t: data.high - torch.exp(-t)
-    for _ in range(HALVINGS):
-        middle = left + 0.5 * (right - left)
-        enough = share(place(middle)) < u
-        left, right = torch.where(enough, middle, left), torch.where(enough, right, middle)
-    return torch.clamp(place(left).to(like.dtype), low, high)
-
-
-def _share_of_mass(
-    density: Density, theta: Mapping[str, Tensor], low: float | None, high: float | None
-) -> Callable[[Tensor], Tensor]:
-    """``P(X <= t)`` given the bounds, taken on the side where the bounds lie."""
-    if density.name == "normal":
-        return _share_of_bell(theta["mu"], theta["sigma"], low, high)
-    row, x = DISTRIBUTION_FUNCTIONS[density.name], sp.Symbol("x", real=True)
-    names, symbols = list(theta), list(density.symbols.values())
-    z = row.standard(x, *symbols)
-    both = torch_function([*names, "x"], (row.below(z), row.above(z)), ())
-
-    def at(t):
-        below, above = both(*theta.values(), t)
-        return below + torch.zeros_like(t), above + torch.zeros_like(t)
-
-    like = next(iter(theta.values()))
-    if low is None:
-        whole = at(torch.full_like(like, high))[0]
-        return lambda t: at(t)[0] / whole
-    start = at(torch.full_like(like, low))
-    if high is None:
-        return lambda t: 1 - at(t)[1] / start[1]
-    end = at(torch.full_like(like, high))
-    right = start[0] > 0.5
-    whole = torch.where(right, start[1] - end[1], end[0] - start[0])
-
-    def share(t):
-        below, above = at(t)
-        return torch.where(right, start[1] - above, below - start[0]) / whole
-
-    return share
-
-
-def _share_of_bell(
-    mu: Tensor, sigma: Tensor, low: float | None, high: float | None
-) -> Callable[[Tensor], Tensor]:
-    """The same for a normal density, however far outside its mean lies."""
-    log_cdf, log_mass = special_function("log_normal_cdf"), special_function("log_normal_mass")
-    if low is None:
-        whole = log_cdf((high - mu) / sigma)
-        return lambda t: torch.exp(log_cdf((t - mu) / sigma) - whole)
-    start = (low - mu) / sigma
-    if high is None:
-        whole = log_cdf(-start)
-        return lambda t: -torch.expm1(log_cdf((mu - t) / sigma) - whole)
-    whole = log_mass(start, (high - low) / sigma)
-    return lambda t: torch.exp(log_mass(start, (t - low) / sigma) - whole)
+    like = _like(state)
+    flat, theta = _in_double(part, like)
+    lower, _ = shares(*log_tails(part.density, theta), low, high, flat)
+    drawn = quantile(lower, uniform(flat, generator), data.low, data.high)
+    return torch.clamp(drawn.to(like.dtype), low, high)
 
 
 def draw_censored(state: State, generator: torch.Generator | None) -> Tensor:
@@ -364,9 +330,23 @@ def draw_censored(state: State, generator: torch.Generator | None) -> Tensor:
     return torch.clamp(state.part().sample(generator), *_bounds(state))
 
 
+def mode_censored(state: State) -> Tensor:
+    """None: the bounds have probabilities, and what lies between a density."""
+    raise ParameterError(
+        f"{state.density.name} has no mode: its bounds have probabilities and the numbers between "
+        "them a density, which do not compare. Take loss.mean(outputs), or the mode of "
+        f"{state.density.made.parts[0].name}."
+    )
+
+
 def mean_censored(state: State) -> Tensor:
-    """Of a normal density: both bounds by their probabilities, and what lies between."""
-    mu, sigma = _known_for_the_normal(state, "mean")
+    """Of a normal density: both bounds by their probabilities, and what lies between.
+
+    Others by quadrature; infinite where a tail that is not cut has no mean.
+    """
+    if state.density.made.parts[0].name != "normal":
+        return _mean_by_tails(state, given=False)
+    mu, sigma = torch.broadcast_tensors(state.theta["mu"], state.theta["sigma"])
     low, high = _bounds(state)
     mean = mu
     if low is not None:
@@ -382,10 +362,120 @@ def _excess(u: Tensor) -> Tensor:
     return below(u) * (u + pull(u))
 
 
+def _function(state: State, name: str) -> Callable[[Tensor], Tensor]:
+    """A formula of the part's number, or of its function's value, as a torch function."""
+    formula, x = state.density.made.settings[name], state.density.made.parts[0].variable
+    x = state.density.variable if name == "inverse" else x
+    of = torch_function([str(x)], (formula,), ())
+    return lambda t: of(t)[0] + torch.zeros_like(t)
+
+
 def draw_transformed(state: State, generator: torch.Generator | None) -> Tensor:
     """The function of a draw."""
+    return _function(state, "forward")(state.part().sample(generator))
+
+
+def _is_line(state: State) -> bool:
     forward, x = state.density.made.settings["forward"], state.density.made.parts[0].variable
-    return torch_function([str(x)], (forward,), ())(state.part().sample(generator))[0]
+    return bool(forward.diff(x).is_number)
+
+
+def _mean_of_exp(state: State, sign: int) -> Tensor:
+    """``E exp(x)`` or ``E exp(-x)``, by the part's moment generating function."""
+    part = state.part()
+    known = MEANS_OF_EXP.get(part.density.name)
+    if known is None:
+        raise ParameterError(
+            f"No mean is known for {state.density.name}: no closed form of the mean of an "
+            f"exponential of {part.density.name} is. Average draws of loss.sample instead."
+        )
+    location, scale = torch.broadcast_tensors(*part.theta.values())
+    return torch.exp(sign * location) * known(scale, sign)
+
+
+def _up_to(end: float, of: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
+    """A mean that is infinite from a scale of ``end`` on."""
+
+    def mean(scale: Tensor, sign: int) -> Tensor:
+        inside = scale < end
+        return torch.where(inside, of(torch.where(inside, scale, end / 2)), torch.inf)
+
+    return mean
+
+
+def _gumbel(direction: int) -> Callable[[Tensor, int], Tensor]:
+    heavy = _up_to(1.0, lambda b: torch.exp(torch.lgamma(1 - b)))
+    return lambda b, sign: heavy(b, sign) if sign == direction else torch.exp(torch.lgamma(1 + b))
+
+
+# E exp(z) with location 0: Johnson, Kotz and Balakrishnan (1995), chapters 13, 22 to 24.
+MEANS_OF_EXP: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "normal": lambda sigma, sign: torch.exp(sigma**2 / 2),
+    "laplace": _up_to(1.0, lambda b: 1 / ((1 - b) * (1 + b))),
+    "logistic": _up_to(1.0, lambda s: 1 / torch.sinc(s)),
+    "hyperbolic_secant": _up_to(1.0, lambda s: 1 / torch.cos(math.pi / 2 * s)),
+    "gumbel": _gumbel(1),
+    "gumbel_min": _gumbel(-1),
+}
+
+
+def mean_transformed(state: State) -> Tensor:
+    """By the part's mean for a line, by that of an exponential for exp and sinh, else by its tails.
+
+    ``int P(Y > t) dt`` is taken over the range of the function, if that has two ends.
+    """
+    name, data = state.density.made.settings["bijection"], state.density.data
+    if _is_line(state):
+        return _function(state, "forward")(state.part().mean())
+    if name == "exp":
+        return _mean_of_exp(state, 1)
+    if name == "sinh":
+        up, down = _mean_of_exp(state, 1), _mean_of_exp(state, -1)
+        return 0.5 * (up - down)
+    part, like = state.part(), _like(state)
+    if part.density.name not in DISTRIBUTION_FUNCTIONS or not math.isfinite(data.high - data.low):
+        raise ParameterError(
+            f"No mean is known for {state.density.name}: that takes a distribution function of "
+            f"{part.density.name} and a function with values between two ends. Average draws of "
+            "loss.sample instead."
+        )
+    flat, theta = _in_double(part, like)
+    tails, back = log_tails(part.density, theta), _function(state, "inverse")
+    grows = bool(back(flat.new_tensor([0.4, 0.6]) * (data.high - data.low) + data.low).diff() > 0)
+    below, above = tails if grows else reversed(tails)
+    lower, upper = (lambda t: torch.exp(below(back(t)))), (lambda t: torch.exp(above(back(t))))
+    with torch.no_grad():
+        middle = quantile(lower, flat + 0.5, data.low, data.high)
+    return mean_by_tails(lower, upper, middle, data.low, data.high).to(like.dtype)
+
+
+def _inside(end: Tensor, sign: float) -> Tensor:
+    """The number next to an end, on the side of the support; beside 0 the smallest normal one."""
+    beside = torch.nextafter(end, torch.full_like(end, sign * math.inf))
+    return torch.where(end == 0, sign * torch.finfo(end.dtype).tiny, beside)
+
+
+def mode_transformed(state: State) -> Tensor:
+    """By search for the largest ``q(x)/|f'(x)|``; an end of the support where that grows to it."""
+    part, like, data = state.part(), _like(state), state.density.data
+    forward, log_slope = _function(state, "forward"), _function(state, "log_slope")
+    with torch.no_grad():
+        flat, theta = _in_double(part, like)
+        outputs = {n: o.double() + flat for n, o in part.outputs.items()}
+        wide = replace(part, theta=theta, outputs=outputs)
+        start = wide.mode() + flat
+        if _is_line(state):
+            return forward(start).to(like.dtype)
+        width = 0.5 * torch.exp(-wide.log_prob(start))
+        place, side = highest(lambda x: wide.log_prob(x) - log_slope(x), start, width)
+        peak = forward(place).to(like.dtype)
+        grows = forward(start + width) > forward(start - width)
+        for end, up in ((data.low, False), (data.high, True)):
+            if math.isfinite(end):
+                edge = _inside(torch.full_like(peak, end), -1.0 if up else 1.0)
+                at_end = (side != 0) & ((side > 0) == (grows == up))
+                peak = torch.where(at_end | (peak == end), edge, peak)
+    return peak
 
 
 COMPOSED: dict[str, Composed] = {
@@ -394,9 +484,9 @@ COMPOSED: dict[str, Composed] = {
         lambda state: state.part().mode(),
         lambda state, generator: state.part().sample(generator),
     ),
-    "transformed": Composed(None, None, draw_transformed),
+    "transformed": Composed(mean_transformed, mode_transformed, draw_transformed),
     "truncated": Composed(mean_truncated, mode_truncated, draw_truncated),
-    "censored": Composed(mean_censored, None, draw_censored),
+    "censored": Composed(mean_censored, mode_censored, draw_censored),
     "zero_inflated": Composed(mean_zero_inflated, mode_zero_inflated, draw_zero_inflated),
     "hurdle": Composed(mean_hurdle, mode_hurdle, draw_hurdle),
     "discretized": Composed(mean_discretized, mode_discretized, draw_discretized),

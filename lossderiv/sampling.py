@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossderiv.between import mean_by_tails
+from lossderiv.peaks import highest
+
 EULER = 0.5772156649015329  # minus the mean of the log of a standard exponential
 
 
@@ -245,6 +248,32 @@ def mode_beta_binomial(alpha: Tensor, beta: Tensor, n: Tensor) -> Tensor:
     return torch.where(inner, peak, torch.where(alpha > beta, n + 0 * peak, 0 * peak))
 
 
+def mean_logit_normal(mu: Tensor, sigma: Tensor) -> Tensor:
+    """By quadrature of what lies above and below the median: there is no closed form."""
+    from lossderiv.autograd import special_function
+
+    below, m, s = special_function("normal_cdf"), mu.double(), sigma.double()
+
+    def z(t: Tensor) -> Tensor:
+        return (torch.logit(t) - m) / s
+
+    middle = torch.sigmoid(m + 0 * s)
+    return mean_by_tails(lambda t: below(z(t)), lambda t: below(-z(t)), middle, 0.0, 1.0).to(
+        mu.dtype
+    )
+
+
+def mode_logit_normal(mu: Tensor, sigma: Tensor) -> Tensor:
+    """By search on the line of logits: for a large sigma there are two peaks."""
+    m, s = mu.double() + 0 * sigma, sigma.double() + 0 * mu
+
+    def height(u: Tensor) -> Tensor:
+        return -0.5 * ((u - m) / s) ** 2 - 2 * torch.nn.functional.logsigmoid(u) + u
+
+    peak = torch.sigmoid(highest(height, m, s)[0]).to(mu.dtype)
+    return torch.where((peak == 0) | (peak == 1), end_of_unit(peak == 1, peak), peak)
+
+
 SUMMARIES: dict[str, Summary] = {
     "normal": Summary(
         mean=lambda mu, sigma: mu + 0 * sigma,
@@ -410,8 +439,8 @@ SUMMARIES: dict[str, Summary] = {
         ),
     ),
     "logit_normal": Summary(
-        mean=None,  # no closed form
-        mode=None,
+        mean=mean_logit_normal,
+        mode=mode_logit_normal,
         sample=lambda mu, sigma, generator: torch.sigmoid(
             mu + sigma * gauss(mu + sigma, generator)
         ),

@@ -29,6 +29,7 @@ ORDER = (
     {"combinators"},
     {"codegen", "recognise", "insight", "native", "select"},
     {"autograd", "targets", "certificates"},
+    {"between", "peaks"},
     {"sampling", "eager"},
     {"composed", "compiled"},
     {"losses"},
@@ -38,6 +39,7 @@ ORDER = (
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
 WITH_TORCH |= {"select", "compiled", "composed", "evidence", "estimates", "objectives", "arrays"}
+WITH_TORCH |= {"between", "peaks"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 

@@ -38,10 +38,9 @@ class Bounded:
         return self.function.standard(bound, *self.density.symbols.values())
 
     @property
-    def is_located(self) -> bool:
-        """Whether those units are distances from a location, in scales."""
-        names = list(self.density.symbols.values())
-        return len(names) == 2 and self.standard(names[0]) == 0
+    def length(self) -> sp.Expr:
+        """How far apart the bounds are, in those units."""
+        return sp.factor_terms(sp.expand(self.standard(self.high) - self.standard(self.low)))
 
     @property
     def words(self) -> str:

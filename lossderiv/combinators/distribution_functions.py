@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sympy import Expr, atan, erf, erfc, exp, log, pi, sqrt, tanh
+from sympy import Expr, atan, erf, exp, log, pi, sqrt, tanh
 
 from lossderiv.special import expm1, logit
 from lossderiv.special import logistic as sigmoid
@@ -68,7 +68,7 @@ DISTRIBUTION_FUNCTIONS: dict[str, DistributionFunction] = {
         _scaled, lambda z: -expm1(-(z**2) / 2), lambda z: exp(-(z**2) / 2)
     ),
     "half_normal": DistributionFunction(
-        _scaled, lambda z: erf(z / sqrt(2)), lambda z: erfc(z / sqrt(2))
+        _scaled, lambda z: erf(z / sqrt(2)), lambda z: 2 * normal_cdf(-z)
     ),
     "half_logistic": DistributionFunction(
         _scaled, lambda z: tanh(z / 2), lambda z: 2 * sigmoid(-z)

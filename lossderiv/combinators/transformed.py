@@ -12,7 +12,7 @@ import sympy as sp
 from lossderiv.combinators.parts import constructed, scalar_part
 from lossderiv.domains import Interior, Positive, Real
 from lossderiv.errors import DensityError, ParameterError, UnknownNameError
-from lossderiv.special import artanh, logistic, logit
+from lossderiv.special import artanh, log_cosh, logistic, logit, softplus
 from lossderiv.symbolic.functions import spell_out
 from lossderiv.symbolic.records import Density, Domain, Move
 
@@ -29,21 +29,25 @@ Between = Domain(
 
 @dataclass(frozen=True)
 class Bijection:
-    """``y = forward(x)``, its inverse, and where ``y`` lives if x is any real number."""
+    """``y = forward(x)``, its inverse, and where ``y`` lives if x is any real number.
+
+    ``log_slope`` is the log of the size of the slope of ``forward``.
+    """
 
     name: str
     forward: Callable[[sp.Expr], sp.Expr]
     inverse: Callable[[sp.Expr], sp.Expr]
     onto: Domain
+    log_slope: Callable[[sp.Expr], sp.Expr]
 
 
 BIJECTIONS: dict[str, Bijection] = {
     b.name: b
     for b in (
-        Bijection("exp", sp.exp, sp.log, Positive),
-        Bijection("logistic", logistic, logit, Interior),
-        Bijection("tanh", sp.tanh, artanh, Between),
-        Bijection("sinh", sp.sinh, sp.asinh, Real),
+        Bijection("exp", sp.exp, sp.log, Positive, lambda x: x),
+        Bijection("logistic", logistic, logit, Interior, lambda x: -softplus(x) - softplus(-x)),
+        Bijection("tanh", sp.tanh, artanh, Between, lambda x: -2 * log_cosh(x)),
+        Bijection("sinh", sp.sinh, sp.asinh, Real, log_cosh),
     )
 }
 SLOPE = (
@@ -93,7 +97,8 @@ def transformed(density: str | Density, bijection: str | Callable[[sp.Expr], sp.
         where=where,
         doc=f"What {f.name} makes of a number with the density {q.name}.",
     )
-    record = replace(made.made, settings={"forward": f.forward(x)})
+    settings = {"bijection": f.name, "forward": f.forward(x), "inverse": back}
+    record = replace(made.made, settings={**settings, "log_slope": f.log_slope(x)})
     return replace(made, name=f"transformed({q.name}, {f.name})", variable=y, made=record)
 
 
@@ -136,7 +141,13 @@ def _own(function: Callable[[sp.Expr], sp.Expr]) -> Bijection:
             f"Give one of {', '.join(BIJECTIONS)}, or a simpler function."
         )
     (inverse,) = solutions
-    return Bijection(str(formula), function, lambda v: inverse.xreplace({y: v}), _range(formula, x))
+    return Bijection(
+        str(formula),
+        function,
+        lambda v: inverse.xreplace({y: v}),
+        _range(formula, x),
+        lambda v: sp.log(sp.Abs(slope)).xreplace({x: v}),
+    )
 
 
 def _at(formula: sp.Expr, x: sp.Symbol, place: float) -> mp.mpf:

@@ -8,6 +8,7 @@ import sympy as sp
 
 from lossderiv.combinators.bounds import Bounded, bounded
 from lossderiv.combinators.parts import constructed
+from lossderiv.special import expm1, log1p, log_exprel, logistic
 from lossderiv.special_bell import bell_level, mills, normal_level
 from lossderiv.symbolic.records import Density, Move
 
@@ -26,6 +27,29 @@ NEARER = (
     "mean. It is written as the interval's length times a mean height of the bell, which for a "
     "mean outside is taken from the bound: the squares of the distance to the mean cancel"
 )
+
+TAIL = (
+    "what lies within is divided by its probability. A tail falls like an exponential, whose part "
+    "beyond a bound is its own image: for a location outside, the distance to it cancels but for "
+    "the distance from the bound"
+)
+
+
+def _laplace_tail(distance: sp.Expr, rest: sp.Expr, z: sp.Expr, bound: sp.Expr) -> sp.Expr:
+    return sp.exp(-distance)
+
+
+def _logistic_tail(distance: sp.Expr, rest: sp.Expr, z: sp.Expr, bound: sp.Expr) -> sp.Expr:
+    """By what the logistic at ``z`` is above that at the bound, and below that at the other one."""
+    nearer = log1p(logistic(-bound) * expm1(-distance))
+    if rest is None:
+        return sp.exp(-distance - nearer) * logistic(z)
+    return sp.exp(-distance - nearer + log1p(logistic(-z) * expm1(-rest)))
+
+
+# Families whose right tail is all but exp(-z), and its height there over that at the bound: by the
+# distances from the bound and to the other one, and both places.
+TAILS = {"laplace": _laplace_tail, "logistic": _logistic_tail}
 
 
 def truncated(
@@ -61,6 +85,8 @@ def truncated(
         moves, where = _normal(b, x, body, own)
     elif q.name == "normal":
         moves, where = _half_normal(b, x, body, own)
+    elif q.name in TAILS:
+        moves, where = _exponential(b, x, body, own)
     else:
         moves, where = _within(b, body, own)
     made = constructed(
@@ -77,27 +103,58 @@ def truncated(
 
 def _within(b: Bounded, body: sp.Expr, own: Where) -> tuple[tuple[Move, ...], Where]:
     """Divide by the probability between the bounds, in the form that holds in both tails."""
+    mass, plain, where = _mass(b)
+    return (Move(body / plain, body / mass, "only the part within", WITHIN),), (*own, *where)
+
+
+def _mass(b: Bounded) -> tuple[sp.Expr, sp.Expr, Where]:
+    """The probability between the bounds, by names and spelled out, and those names."""
     below, above = b.function.below, b.function.above
     start, end = sp.symbols("lo hi", real=True)
     if b.low is None:
         where, mass = ((end, b.standard(b.high)),), below(end)
-        plain = below(b.standard(b.high))
     elif b.high is None:
         where, mass = ((start, b.standard(b.low)),), above(start)
-        plain = above(b.standard(b.low))
-    elif b.is_located and b.function.symmetric:
+    elif b.function.symmetric:
         k = sp.Symbol("k", positive=True)
-        scale = list(b.density.symbols.values())[1]
-        where = ((start, b.standard(b.low)), (k, (b.high - b.low) / scale))
+        where = ((start, b.standard(b.low)), (k, b.length))
         mass = below(start + k) - below(start)
-        plain = below(b.standard(b.high)) - below(b.standard(b.low))
+        return mass, below(b.standard(b.high)) - below(b.standard(b.low)), where
     else:
         where = ((start, b.standard(b.low)), (end, b.standard(b.high)))
         by_parts = isinstance(below(start), sp.exp)  # a difference of two exponentials, if one is
         first, last, of = (end, start, below) if by_parts else (start, end, above)
         mass = of(first) - of(last)
-        plain = mass.xreplace(dict(where))
-    return (Move(body / plain, body / mass, "only the part within", WITHIN),), (*own, *where)
+    return mass, mass.xreplace(dict(where)), where
+
+
+def _exponential(
+    b: Bounded, x: sp.Symbol, body: sp.Expr, own: Where
+) -> tuple[tuple[Move, ...], Where]:
+    """Tails that fall like an exponential, by whether the location lies inside."""
+    location, scale = b.density.symbols.values()
+    z, tail = own[0][0], TAILS[b.density.name]
+    mass, plain, where = _mass(b)
+    v, w = sp.symbols("v w", nonnegative=True)
+    ends = {"lo": b.low, "hi": b.high}
+    names = {n: sp.Symbol(n, real=True) for n, end in ends.items() if end is not None}
+    where = tuple(dict([*where, *((s, b.standard(ends[n])) for n, s in names.items())]).items())
+    unit, far = scale, {"v": None, "w": None}
+    if len(names) == 2:  # the mass of a tail is the interval's length times its mean height
+        unit = (b.high - b.low) * sp.exp(log_exprel(-sp.Symbol("k", positive=True)))
+        far = {"v": w, "w": v}
+    if len(names) == 2 or b.high is None:
+        where += ((v, (x - b.low) / scale),)
+    if len(names) == 2 or b.low is None:
+        where += ((w, (b.high - x) / scale),)
+    cases = []
+    if b.low is not None:
+        cases.append((tail(v, far["v"], z, names["lo"]) / unit, location < b.low))
+    if b.high is not None:
+        cases.append((tail(w, far["w"], -z, -names["hi"]) / unit, location > b.high))
+    after = sp.Piecewise(*cases, (body / mass, True))
+    move = Move(body / plain, after, "only the part within, from the nearer bound", TAIL)
+    return (move,), (*own, *where)
 
 
 def _normal(b: Bounded, x: sp.Symbol, body: sp.Expr, own: Where) -> tuple[tuple[Move, ...], Where]:

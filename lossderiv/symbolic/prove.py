@@ -89,9 +89,21 @@ def _check_equal(before: sp.Expr, after: sp.Expr, step: Step) -> str:
 
 
 def _check_constant(before: sp.Expr, after: sp.Expr, step: Step) -> str:
-    _check_free_of_outputs(before - after, step, "difference")
-    rest = sp.expand(before - after)
+    difference = _difference(before, after)
+    _check_free_of_outputs(difference, step, "difference")
+    rest = sp.expand(difference)
     return "proven" if not _touches(rest, step.context) else "checked"
+
+
+def _difference(before: sp.Expr, after: sp.Expr) -> sp.Expr:
+    """``before - after``, case by case where both have the same cases."""
+    pair = (before, after)
+    if all(isinstance(e, sp.Piecewise) for e in pair):
+        cases = [[c for _, c in e.args] for e in pair]
+        if cases[0] == cases[1]:
+            both = zip(before.args, after.args, strict=True)
+            return sp.Piecewise(*((a - b, c) for (a, c), (b, _) in both))
+    return before - after
 
 
 def _check_scale(before: sp.Expr, after: sp.Expr, step: Step) -> str:
