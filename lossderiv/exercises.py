@@ -68,6 +68,13 @@ def blank_or_count(x: Integer(0, 16), blank: Unit, p: Unit):
     return sp.Piecewise((zero, sp.Eq(x, 0)), ((1 - blank) * count, True))
 
 
+@density
+def given_neighbour(x: Real, y: Real, rho: Unit):
+    """A standardised residual, given its left neighbour y and their correlation rho."""
+    rest = 1 - rho**2
+    return sp.exp(-((x - rho * y) ** 2) / (2 * rest)) / sp.sqrt(2 * sp.pi * rest)
+
+
 @dataclass(frozen=True)
 class Exercise:
     """What is asked, and the derivation that holds the answer.
@@ -217,6 +224,18 @@ EXERCISES: dict[str, Exercise] = {
         of="binomial",
         returns="mean",
         fixed={"n": 16},
+    ),
+    "13.1": Exercise(
+        "the slope in eta of the loss of Laplace's density, b = 0.1",
+        of="laplace",
+        fixed={"b": 0.1},
+        returns="slope",
+    ),
+    "13.2": Exercise(
+        "the exact negative log-likelihood of a residual given its neighbour's: the raw outputs y "
+        "and eta_rho, rho = logistic(eta_rho)",
+        of=given_neighbour,
+        returns="nll",
     ),
     "14.1": Exercise(
         "the exact negative log-likelihood of a black and white image: Bernoulli pixels, summed "
