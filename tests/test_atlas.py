@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import sympy as sp
 import torch
 from lossderiv_book import atlas
 from lossderiv_book.atlas import (
+    choose,
     curves,
     drawing,
     explorer,
@@ -20,6 +22,7 @@ from lossderiv_book.atlas import (
     made,
     made_drawing,
     mentions,
+    one_page,
     pages,
     settings,
     words,
@@ -187,8 +190,7 @@ def test_a_row_tells_what_the_records_say(family):
 
 
 def test_a_table_for_each_kind_of_data():
-    families = tuple(family_of(n) for n in ("normal", "poisson", "categorical"))
-    text = knowledge.tables(families)
+    text = knowledge.tables(tuple(told(n) for n in ("normal", "poisson", "categorical")))
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## The real line",
         "## Counts",
@@ -393,3 +395,73 @@ def test_the_certificates_are_added_up():
     assert [line[1] for line in lines[1::2]] == [line[1] for line in lines[2::2]]
     torchs = [f for f in figures if f.who == "distributions"]
     assert lines[1][3] == f"{sum(f.bad for f in torchs):,}" != lines[2][3]
+
+
+# --- all losses on one page, and the way to one of them ---------------------------------------
+
+
+@by_family
+def test_a_row_of_the_one_page_tells_what_the_records_say(family):
+    known = told(family)
+    cells = one_page.row(known).strip("| ").split(" | ")
+    assert len(cells) == len(one_page.COLUMNS)
+    assert all(cells)
+    d = known.d
+    assert cells[3].startswith(str(len(d.outputs)))
+    assert all(link.name in cells[3] for link in d.links.values())
+    for output, kind in known.tail.kinds.items():
+        line = next(x for x in cells[4].split("<br>") if x.endswith(kind))
+        assert f"${words.tex_name(output.removeprefix('eta_'))}$" in line
+    for section in ("derivation", "certificate", "source"):
+        assert f"families/{family}.md#{section}" in cells[-1]
+
+
+def test_every_family_says_when_it_fails_and_no_other():
+    assert set(one_page.FAILS) == set(FAMILIES)
+
+
+def heights(svg: str) -> list[list[float]]:
+    """Of the loss and of its slope, from the top of the small picture."""
+    lines = re.findall(r'<path d="([^"]+)" stroke="#\w+" fill', svg)
+    return [[float(y) for y in re.findall(r" ([\d.]+)", line)] for line in lines]
+
+
+def test_the_small_picture_has_the_shape_of_the_loss():
+    """Squared error: a bowl whose slope is a line; absolute error: a slope that jumps once."""
+    bowl, line = heights(one_page.small(family_of("normal")))
+    assert bowl.index(max(bowl)) == len(bowl) // 2
+    steps = [a - b for a, b in pairwise(line)]
+    assert max(steps) - min(steps) < 0.25  # of a pixel; a tenth is how places are rounded
+    _, jump = heights(one_page.small(family_of("laplace")))
+    assert len({round(y, 1) for y in jump}) <= 3
+    _, back = heights(one_page.small(family_of("cauchy")))
+    assert min(back) < min(back[0], back[-1])
+
+
+def test_every_family_can_be_picked_or_is_left_out_for_a_reason():
+    reached = {leaf.name for leaf in choose.leaves() if leaf.name}
+    assert reached | set(choose.NOT_HERE) == set(FAMILIES)
+    assert reached & set(choose.NOT_HERE) == set()
+    assert all(choose.NOT_HERE.values())
+
+
+@pytest.mark.parametrize("leaf", choose.leaves(), ids=lambda leaf: leaf.call)
+def test_an_end_of_the_tree_is_a_loss_with_a_page(leaf):
+    loss = eval(f"ld.loss({leaf.call})", {"ld": ld})
+    assert loss.outputs
+    assert leaf.page.removesuffix(".md") in {
+        *(f"families/{name}" for name in FAMILIES),
+        *(f"made/{name}" for name in made.PAGES),
+    }
+    if not leaf.made:
+        assert loss.derivation.density.name == leaf.name
+    assert f"`ld.loss({leaf.call})`" in choose.boxes()
+
+
+def test_ends_of_a_box_take_the_data_that_its_heading_names():
+    """Of each box, some values that are so described lie in the support of every end."""
+    values = (0.3, 2.5, 0.4, 3, 3, 1, 0.5, None, 0.5)
+    for branch, value in zip(choose.TREE, values, strict=True):
+        for leaf in branch.leaves:
+            density = eval(f"ld.loss({leaf.call})", {"ld": ld}).derivation.density
+            assert value is None or density.data.contains(value), (branch.data, leaf.call)

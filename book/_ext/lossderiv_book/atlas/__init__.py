@@ -8,6 +8,8 @@
 ``planes``       densities of vectors, over a plane or a triangle
 ``mentions``     chapters and exercises that use a family
 ``knowledge``    what each loss knows, side by side
+``one_page``     every loss in one row: shape, data, outputs, pull, when it fails
+``choose``       from the kind of data and noise to a family
 ``pages``        the Markdown of a page and of the index
 ``made``         pages on densities made of others: mixtures, levels, bounds, zeros, functions
 ``made_drawing`` their pictures, and usual ways of computing measured beside ours
@@ -53,11 +55,23 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
     """Write every family's page, its pictures and the tables of the index; return the folder."""
     from lossderiv.catalogue import FAMILIES
 
-    from . import accuracy, drawing, explorer, knowledge, made, mentions, pages, poster
+    from . import (
+        accuracy,
+        choose,
+        drawing,
+        explorer,
+        knowledge,
+        made,
+        mentions,
+        one_page,
+        pages,
+        poster,
+    )
 
     folder = root / FOLDER
     found = mentions.chapters(root)
     families = tuple(pages.Family(density) for density in FAMILIES.values())
+    known = tuple(knowledge.Known(family) for family in families)
     whole = poster.draw(families)
     files = {
         "poster.txt": pages.figure("families/pictures/all.svg", whole),
@@ -65,7 +79,10 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
         "index.txt": pages.index(families),
         "accuracy.txt": accuracy.totals(family.certificate for family in families),
         "explorer.html": explorer.page(families),
-        "knowledge.txt": knowledge.tables(families),
+        "knowledge.txt": knowledge.tables(known),
+        "one-page.txt": one_page.tables(known),
+        "choose.txt": choose.boxes(),
+        "left-out.txt": choose.left_out(),
     }
     for family in families:
         tell(family.name)
@@ -73,6 +90,7 @@ def write(root: Path, tell: Callable[[str], None] = print) -> Path:
         files[f"{family.name}.md"] = pages.page(family, pictures, found)
         for kind, picture in zip(("density", "loss"), pictures, strict=True):
             files[f"pictures/{family.name}-{kind}.svg"] = picture.svg
+        files[f"pictures/{family.name}-small.svg"] = one_page.small(family)
     fill(folder, files)
     tell("mixtures and their kin")
     texts, drawn = made.pages()

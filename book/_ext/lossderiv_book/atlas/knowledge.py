@@ -59,11 +59,11 @@ class Known:
         return ld.tail(self.d)
 
 
-def tables(families: tuple[Family, ...]) -> str:
+def tables(all_known: tuple[Known, ...]) -> str:
     """One table for each kind of data, all families of the catalogue in their order."""
     parts = []
     for name, _ in GROUPS:
-        rows = [row(Known(f)) for f in families if group(f.density) == name]
+        rows = [row(known) for known in all_known if group(known.family.density) == name]
         if rows:
             head = f"| {' | '.join(COLUMNS)} |\n|{':--|' * len(COLUMNS)}"
             table = "\n".join([head, *rows])
