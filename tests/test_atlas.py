@@ -429,7 +429,7 @@ def heights(svg: str) -> list[list[float]]:
 def test_the_small_picture_has_the_shape_of_the_loss():
     """Squared error: a bowl whose slope is a line; absolute error: a slope that jumps once."""
     bowl, line = heights(one_page.small(family_of("normal")))
-    assert bowl.index(max(bowl)) == len(bowl) // 2
+    assert abs(bowl.index(max(bowl)) - len(bowl) // 2) < 5  # its bottom is flat
     steps = [a - b for a, b in pairwise(line)]
     assert max(steps) - min(steps) < 0.25  # of a pixel; a tenth is how places are rounded
     _, jump = heights(one_page.small(family_of("laplace")))
@@ -460,7 +460,7 @@ def test_an_end_of_the_tree_is_a_loss_with_a_page(leaf):
 
 def test_ends_of_a_box_take_the_data_that_its_heading_names():
     """Of each box, some values that are so described lie in the support of every end."""
-    values = (0.3, 2.5, 0.4, 3, 3, 1, 0.5, None, 0.5)
+    values = (-2.3, 2.5, 0.4, 3, 30, 1, -3.1, None, 0.5)
     for branch, value in zip(choose.TREE, values, strict=True):
         for leaf in branch.leaves:
             density = eval(f"ld.loss({leaf.call})", {"ld": ld}).derivation.density
