@@ -354,10 +354,17 @@ def test_only_what_differs_is_written(small_book):
         "index.txt",
         "explorer.html",
         "knowledge.txt",
+        "one-page.txt",
+        "choose.txt",
+        "left-out.txt",
         "poster.txt",
         "pictures/all.svg",
         *(f"{n}.md" for n in ("laplace", "geometric")),
-        *(f"pictures/{n}-{k}.svg" for n in ("laplace", "geometric") for k in ("density", "loss")),
+        *(
+            f"pictures/{n}-{k}.svg"
+            for n in ("laplace", "geometric")
+            for k in ("density", "loss", "small")
+        ),
     }
     (folder / "gone.md").write_text("a family that left", encoding="utf-8")
     (folder / "laplace.md").write_text("old", encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .made import TITLES
 from .words import title
 
 
@@ -18,13 +19,12 @@ class Leaf:
 
     when: str
     call: str
-    family: str = ""  # the page that it links to, if the call does not begin with its name
-    made: str = ""  # or the page on densities made of others
+    made: str = ""  # the page that it links to, if that is one on densities made of others
 
     @property
     def name(self) -> str:
-        """The family, from the call."""
-        return self.family or ("" if self.made else self.call.split('"')[1])
+        """The family, from the call; empty if it is made of others."""
+        return "" if self.made else self.call.split('"')[1]
 
     @property
     def page(self) -> str:
@@ -215,7 +215,7 @@ def _box(branch: Branch) -> str:
 
 
 def _called(leaf: Leaf) -> str:
-    return title(leaf.name) if leaf.name else leaf.call.split('("')[0].split("(")[0]
+    return title(leaf.name) if leaf.name else TITLES[leaf.made]
 
 
 def left_out() -> str:
