@@ -68,6 +68,19 @@ def test_every_step_holds_and_the_construction_comes_first(name):
 
 
 @pytest.mark.parametrize("name", MADE)
+def test_a_derivation_reads_well_in_a_terminal(name):
+    """80 columns, each case on a line of its own, and no step that only repeats the one before."""
+    d = derived(name)
+    lines = d.text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "Piecewise" not in d.text()
+    if isinstance(d.open_loss, sympy.Piecewise):
+        assert sum(line.endswith("  otherwise") for line in lines) > len(d.steps) / 2
+        rules = [s.rule for s in d.steps]
+        assert all(a != b for a, b in zip(rules, rules[1:], strict=False))
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_the_whole_integrates_to_one(name):
     """Heaps of probability included: each of the bounds of a censored density has one."""
     make, given = MADE[name]

@@ -19,7 +19,8 @@ from lossderiv.symbolic.records import Construction, Density, Domain, Move
 FAMILIES = {n: find_density(n) for n in ("logistic", "normal", "laplace", "cauchy")}
 DIFFERENCE = (
     "of the distribution function at its two ends, taken by symmetry from the end that is nearer "
-    "to the middle of the density; beyond the first and the last level nothing is cut off"
+    "to the middle of the density. A wall is 0 but for the first and the last level, whose bins it "
+    "makes endless: nothing is cut off"
 )
 
 

@@ -299,18 +299,57 @@ def text(d: Derivation) -> str:
     out = [title, "=" * len(title), ""]
     for k, line in enumerate(lines(d)):
         out.append(f"{k:>2}. {line.label}")
-        out += _wrapped(f"{PLAIN_SIGNS[line.relation]} {plain(line.expr)}", 6)
-        if line.where:
-            names = ", ".join(f"{s} = {plain(e)}" for s, e in line.where)
-            out += _wrapped(f"where {names}", 6)
+        out += _by_cases(f"{PLAIN_SIGNS[line.relation]} ", line.expr, 6)
+        out += _listed([f"{s} = {plain(e)}" for s, e in line.where], "where ", 6)
         out += _wrapped(f"({line.reason})", 4)
-    dropped = plain(d.dropped)
-    out += ["", *_wrapped(f"loss    {plain(d.open_loss)}", 0), f"dropped {dropped}"]
+    out += ["", *_by_cases("loss    ", d.open_loss, 0), *_by_cases("dropped ", d.dropped, 0)]
     return "\n".join(out)
 
 
-def _wrapped(content: str, indent: int) -> list[str]:
+def _by_cases(head: str, expr: sp.Expr, indent: int) -> list[str]:
+    """A formula after a head; each case of one with cases on lines of its own."""
+    if not isinstance(expr, sp.Piecewise):
+        return _wrapped(f"{head}{plain(expr)}", indent)
+    out, before = [], " " * len(head)
+    for k, (part, condition) in enumerate(expr.args):
+        when = "otherwise" if condition is sp.true else f"if {_condition(condition)}"
+        formula = _wrapped((before if k else head) + plain(part), indent, indent + len(head) + 2)
+        fits = len(formula[-1]) + len(when) < 78
+        out += (
+            [*formula[:-1], f"{formula[-1]}  {when}"]
+            if fits
+            else [*formula, f"{' ' * indent}{before}  {when}"]
+        )
+    return out
+
+
+def _condition(condition: sp.Basic) -> str:
+    """What holds in a case, as a person writes it."""
+    if isinstance(condition, sp.Eq):
+        return f"{plain(condition.lhs)} = {plain(condition.rhs)}"
+    if isinstance(condition, (sp.Or, sp.And)):
+        word = " or " if isinstance(condition, sp.Or) else " and "
+        return word.join(sorted(map(_condition, condition.args)))
+    return plain(condition)
+
+
+def _listed(items: list[str], head: str, indent: int) -> list[str]:
+    """Items with commas between, as many to a line as fit; none is broken that fits on one."""
+    out: list[str] = []
+    for k, item in enumerate(items):
+        item += "," if k + 1 < len(items) else ""
+        if out and len(out[-1]) + 1 + len(item) <= 80:
+            out[-1] += f" {item}"
+        else:
+            start = head if not out else " " * len(head)
+            out += _wrapped(start + item, indent, indent + len(head) + 2)
+    return out
+
+
+def _wrapped(content: str, indent: int, later: int | None = None) -> list[str]:
+    """Lines of 80 columns, the first with one indent and the others with a ``later`` one."""
     pad = " " * indent
+    rest = " " * (indent + 2 if later is None else later)
     return textwrap.wrap(
-        content, 80, initial_indent=pad, subsequent_indent=pad + "  ", break_long_words=False
+        content, 80, initial_indent=pad, subsequent_indent=rest, break_long_words=False
     )

@@ -9,6 +9,7 @@ where its pattern literally stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import permutations
 
@@ -23,14 +24,20 @@ _ASSUMPTIONS = ("positive", "negative", "nonnegative", "integer")
 
 
 def stabilise(expr: sp.Expr, rules: Iterable[Rule], context: Context, where) -> tuple[Step, ...]:
-    """The steps by which ``rules``, tried in order, take ``expr`` to its fixed point."""
+    """The steps by which ``rules``, tried in order, take ``expr`` to its fixed point.
+
+    Where a formula has cases, a rule that fires in one after the other makes one step.
+    """
     rules, steps = tuple(rules), []
-    while len(steps) < MOST_FIRINGS:
+    for _ in range(MOST_FIRINGS):
         fired = next((s for r in rules if (s := fire(r, expr)) is not None and s[1] != expr), None)
         if fired is None:
             return tuple(steps)
         rule, after = fired
-        steps.append(Step(expr, after, "=", rule.name, rule.because, context, where))
+        if steps and steps[-1].rule == rule.name and isinstance(expr, sp.Piecewise):
+            steps[-1] = replace(steps[-1], after=after)
+        else:
+            steps.append(Step(expr, after, "=", rule.name, rule.because, context, where))
         expr = after
     raise RecursionError(f"rules do not come to rest on {expr}: {[s.rule for s in steps[-6:]]}")
 
