@@ -117,6 +117,8 @@ class Loss(nn.Module):
         self._is_vector = self._program.is_vector
         self._takes_classes = data.shape == "category"
         self._takes_vectors = data.is_vector
+        made = self.derivation.density.made
+        self._event_dims = 1 if made is None else made.settings.get("event_dims", 1)
         self._components = self.derivation.context.domains[
             self.derivation.context.outputs[0]
         ].length
@@ -160,6 +162,8 @@ class Loss(nn.Module):
         along the last axis, an element is a vector, and weights and losses lack that axis.
         """
         outputs = self._as_tuple(input)
+        if self._event_dims > 1:
+            outputs, target = self._as_one_axis(outputs, target)
         compiling = torch.compiler.is_compiling()
         if not compiling:
             if self._short_way and weight is None and (n := self._plain_events(outputs, target)):
@@ -189,6 +193,9 @@ class Loss(nn.Module):
         output's shape and type.
         """
         given = self._as_tuple(input)
+        shapes = [o.shape for o in given]
+        if self._event_dims > 1:
+            given, target = self._as_one_axis(given, target)
         self._check(given, target, weight)
         outputs, x = tuple(o.detach() for o in given), target.detach()
         if weight is not None:
@@ -204,7 +211,8 @@ class Loss(nn.Module):
             share = share / share.sum() if self._is_mean else share
             share = share[..., None] if self._is_vector else share
             slopes = [share * g for g in slopes]
-        shaped = (g.sum_to_size(o.shape).to(o.dtype) for g, o in zip(slopes, given, strict=True))
+        summed = (g.sum_to_size(o.shape).to(o.dtype) for g, o in zip(slopes, given, strict=True))
+        shaped = (g.reshape(shape) for g, shape in zip(summed, shapes, strict=True))
         return value.to(dtype), tuple(shaped)
 
     # What the decoder says -------------------------------------------------------------------
@@ -222,6 +230,10 @@ class Loss(nn.Module):
                 f"There is no axis {dim} in an output of shape {tuple(decoder_output.shape)}. Say "
                 "with dim=... which axis holds the channels."
             )
+        if self._event_dims > 1:  # images stay images
+            if decoder_output.shape[dim] % count:
+                raise self._uncuttable(decoder_output, dim, count)
+            return decoder_output.chunk(count, dim)
         axis = dim if dim >= 0 else dim - 1  # where channels stay beside an axis of components
         if self._is_vector:
             decoder_output, dim = decoder_output.movedim(dim, -1), -1
@@ -233,11 +245,7 @@ class Loss(nn.Module):
             return tuple(p.movedim(-2, axis) for p in parts)
         unit = count * (self._components or 1)
         if size % unit:
-            raise ShapeError(
-                f"Cannot cut {size} channels (axis {dim} of {tuple(decoder_output.shape)}) into "
-                f"{count} outputs ({', '.join(self.outputs)}): the decoder needs a multiple of "
-                f"{unit} channels."
-            )
+            raise self._uncuttable(decoder_output, dim, unit)
         return decoder_output.chunk(count, dim)
 
     def theta(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -279,6 +287,8 @@ class Loss(nn.Module):
         others on the same scale of ``x``.
         """
         outputs = self._as_tuple(outputs)
+        if self._event_dims > 1:
+            outputs, x = self._as_one_axis(outputs, x)
         self._check(outputs, x, None)
         outputs, x, _ = self._prepare(outputs, x)
         exact = Program(self.derivation, exact=True)
@@ -286,6 +296,27 @@ class Loss(nn.Module):
         return Each.apply(exact, x, *outputs).mean() / (numbers * math.log(2))
 
     # How it is done --------------------------------------------------------------------------
+
+    def _uncuttable(self, decoder_output: Tensor, dim: int, unit: int) -> ShapeError:
+        shape = tuple(decoder_output.shape)
+        return ShapeError(
+            f"Cannot cut {shape[dim]} channels (axis {dim} of {shape}) into {self._count} outputs "
+            f"({', '.join(self.outputs)}): the decoder needs a multiple of {unit} channels."
+        )
+
+    def _as_one_axis(self, outputs, target) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The axes of an event, several, as the last one."""
+        check_outputs(outputs, self.outputs)
+        n = self._event_dims
+        event = target.shape[-n:]
+        for name, t in zip((*self.outputs, "the target"), (*outputs, target), strict=True):
+            if t.dim() < n or t.shape[-n:] != event:
+                raise ShapeError(
+                    f"An event of {self.derivation.density.name} is the last {n} axes of the "
+                    f"target, {tuple(event)}; {name} has shape {tuple(t.shape)}. Give every output "
+                    "the target's last axes."
+                )
+        return tuple(o.flatten(-n) for o in outputs), target.flatten(-n)
 
     def _widths_of(self, channels: int) -> list[int]:
         """How many channels each output takes of so many."""

@@ -360,10 +360,11 @@ log1p_square = make_special(
     tex=r"\log\left(1 + \left(#1\right)^{2}\right)",
     spelling="""
 def log1p_square(z):
-    # log(1 + z^2) = 2 log m + log(1 + r^2), m = max(|z|, 1) and r = |z|/m^2: no large square
+    # log(1 + z^2) = 2 log m + log(1 + r^2), m = max(|z|, 1) and r = min(|z|, 1)/m, which is |z| or
+    # 1/|z|: no large square, and no quotient of two infinite numbers
     a = torch.abs(z)
     m = torch.clamp_min(a, 1.0)
-    r = a / m / m
+    r = torch.clamp_max(a, 1.0) / m
     return torch.log1p(r * r) + 2.0 * torch.log(m)
 """,
 )
@@ -376,7 +377,7 @@ cauchy_score = make_special(
 def cauchy_score(z):
     # 2 z / (1 + z^2), the same for z and 1/z
     m = torch.clamp_min(torch.abs(z), 1.0)
-    r = z / m / m
+    r = torch.clamp(z, -1.0, 1.0) / m
     return 2.0 * r / (1.0 + r * r)
 """,
 )

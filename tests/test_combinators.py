@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 
@@ -77,7 +78,7 @@ def test_a_derivation_reads_well_in_a_terminal(name):
     if isinstance(d.open_loss, sympy.Piecewise):
         assert sum(line.endswith("  otherwise") for line in lines) > len(d.steps) / 2
         rules = [s.rule for s in d.steps]
-        assert all(a != b for a, b in zip(rules, rules[1:], strict=False))
+        assert all(a != b for a, b in itertools.pairwise(rules))
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -317,10 +318,90 @@ def test_independent_is_the_sum_over_the_last_axis(family):
     assert loss.sample(outputs).shape == (4, 3)
 
 
+@pytest.mark.parametrize("event_dims", [2, 3])
+def test_an_event_may_have_several_axes(event_dims):
+    """Images as events: value, gradient, weight, split and bits are those of the flat vector."""
+    many = ld.loss(ld.independent("laplace", event_dims), reduction="none")
+    flat = ld.loss(ld.independent("laplace"), reduction="none")
+    shape = (5, 2, 3, 4)
+    batch = shape[: 4 - event_dims]
+    raw = torch.randn(5, 4, 3, 4)
+    outputs = tuple(o.clone().requires_grad_() for o in many.split(raw, dim=1))
+    assert [o.shape for o in outputs] == [torch.Size(shape)] * 2
+    x = many.sample(outputs)
+    assert x.shape == many.mean(outputs).shape == shape
+    whole = many(outputs, x)
+    assert whole.shape == batch
+    wanted = flat(tuple(o.flatten(-event_dims) for o in outputs), x.flatten(-event_dims))
+    torch.testing.assert_close(whole, wanted)
+    slopes = torch.autograd.grad(whole.sum(), outputs)
+    for got, same in zip(slopes, torch.autograd.grad(wanted.sum(), outputs), strict=True):
+        torch.testing.assert_close(got, same)
+    summed = ld.loss(ld.independent("laplace", event_dims), reduction="sum")
+    value, own = summed.value_and_grad(outputs, x)
+    torch.testing.assert_close(value, wanted.sum())
+    for got, same in zip(own, slopes, strict=True):
+        torch.testing.assert_close(got, same)
+    one = ld.loss("laplace")
+    torch.testing.assert_close(many.bits_per_dim(outputs, x), one.bits_per_dim(outputs, x))
+    assert many(outputs, x, weight=torch.zeros(batch)).abs().max() == 0
+    with pytest.raises(ld.ShapeError, match=f"last {event_dims} axes"):
+        many((outputs[0], outputs[1][..., :1]), x)
+    with pytest.raises(ld.ShapeError, match="multiple of 2"):
+        many.split(torch.zeros(5, 3, 3, 4), dim=1)
+
+
 def test_what_cannot_be_independent_is_refused():
-    with pytest.raises(ParameterError, match="event_dims=2"):
-        ld.independent("normal", 2)
-    with pytest.raises(DensityError, match=r"binomial.*sum\(-1\)"):
-        ld.independent("binomial")
+    for axes in (0, -1, 1.5):
+        with pytest.raises(ParameterError, match=f"event_dims={axes}"):
+            ld.independent("normal", axes)
+    for family in ("binomial", "uniform", "pareto"):
+        with pytest.raises(DensityError, match=rf"{family}.*sum\(-1\)"):
+            ld.independent(family)
     with pytest.raises(DensityError, match="vectors or classes"):
         ld.independent("dirichlet")
+
+
+@pytest.mark.parametrize("family", ["beta", "poisson", "normal"])
+def test_a_product_integrates_to_one_as_its_factors_do(family):
+    assert all(abs(z - 1) < 1e-6 for z in ld.independent(family).check().values())
+
+
+NESTED = {
+    "mixture of truncated": lambda: ld.mixture(ld.truncated("normal", 0, 1), 2),
+    "mixture of zeros": lambda: ld.mixture(ld.zero_inflated("poisson"), 2),
+    "zeros of levels": lambda: ld.zero_inflated(ld.discretized("logistic", 16)),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_what_nests_is_right(name):
+    density = NESTED[name]()
+    ld.derive(density).check()
+    assert all(abs(z - 1) < 1e-6 for z in density.check().values())
+
+
+NONSENSE = {
+    "censored of truncated": lambda: ld.censored(ld.truncated("normal", 0, 1), 0.2, 0.8),
+    "truncated of censored": lambda: ld.truncated(ld.censored("normal", 0, 1), 0.2, 0.8),
+    "discretized of truncated": lambda: ld.discretized(ld.truncated("normal", 0, 1), 16),
+    "discretized of a mixture": lambda: ld.discretized(ld.mixture("normal", 2), 16),
+    "discretized of counts": lambda: ld.discretized("poisson", 16),
+    "mixture of vectors": lambda: ld.mixture(ld.independent("normal"), 2),
+    "independent mixtures": lambda: ld.independent(ld.mixture("normal", 2)),
+    "independent heaps": lambda: ld.independent(ld.censored("normal", 0, 1)),
+    "zeros twice": lambda: ld.hurdle(ld.zero_inflated("poisson")),
+    "zeros of a mixture": lambda: ld.zero_inflated(ld.mixture("poisson", 2)),
+    "exp of an interval": lambda: ld.transformed(ld.truncated("normal", 0, 1), "exp"),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_what_does_not_nest_is_refused(name):
+    with pytest.raises((DensityError, ParameterError), match=r"[a-z_]+\([a-z_]+|poisson"):
+        NONSENSE[name]()
+
+
+@pytest.mark.parametrize("name", ["tanh-normal", "censored normal", "hurdle poisson"])
+def test_no_named_loss_is_claimed_for_what_was_made(name):
+    assert ld.known_as(derived(name)) is None

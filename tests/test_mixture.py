@@ -171,7 +171,7 @@ def test_every_tier_agrees(how):
     assert h[0, 0, 0, 0].item() == pytest.approx(by_difference.item(), abs=2e-3)
 
 
-@pytest.mark.parametrize("family", ["normal", "logistic", "laplace"])
+@pytest.mark.parametrize("family", ["normal", "logistic", "laplace", "cauchy"])
 def test_a_component_beyond_the_largest_float_does_not_spoil_the_others(family):
     """At a scale of e^-50 the loss of its own is infinite in float32; its weight leads by far."""
     outputs = [torch.tensor([[0.0, 100.0]]), torch.zeros(1, 2), torch.tensor([[50.0, -50.0]])]

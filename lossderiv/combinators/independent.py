@@ -10,6 +10,7 @@ import sympy as sp
 from lossderiv.combinators.parts import scalar_part
 from lossderiv.domains import Vector
 from lossderiv.errors import DensityError, ParameterError
+from lossderiv.special import inside
 from lossderiv.symbolic.records import Construction, Density
 from lossderiv.symbolic.vectors import EACH, ENTRY
 
@@ -18,14 +19,15 @@ def independent(density: str | Density, event_dims: int = 1) -> Density:
     """A vector of independent numbers, each with ``density`` and parameters of its own.
 
     ``p(x) = prod_k q(x[k])``: the loss is the sum over the last axis, so that an element is a whole
-    vector. ``event_dims`` is how many axes make one event: 1; flatten the axes of an image first
-    (``x.flatten(-2)``). Given parameters, such as Huber's delta, are shared by all entries.
+    vector. ``event_dims`` is how many axes make one event: 3 for images with channels. The outputs
+    then have the target's last three axes; the source, a function of vectors, takes them flattened
+    (``x.flatten(-3)``). Given parameters, such as Huber's delta, are shared by all entries.
     Source: Bishop (2006), equation 1.11.
 
     Raises
     ------
     UnknownNameError, DensityError, ParameterError
-        For an unknown family, one of vectors or classes, and another number of axes than 1.
+        For an unknown family, one of vectors or classes, and a number of axes below 1.
 
     >>> import torch, lossderiv as ld
     >>> rows = ld.loss(ld.independent("laplace"), constants="keep", reduction="none")
@@ -33,12 +35,12 @@ def independent(density: str | Density, event_dims: int = 1) -> Density:
     torch.Size([4])
     """
     q = scalar_part(density, "independent")
-    if event_dims != 1:
+    if not isinstance(event_dims, int) or event_dims < 1:
         raise ParameterError(
-            f"independent was given event_dims={event_dims}; events lie along one axis, the last. "
-            "Flatten their axes into one first, as in x.flatten(-2)."
+            f"independent was given event_dims={event_dims}; it takes how many of the last axes "
+            "make one event, a whole number of at least 1: 3 for images with channels."
         )
-    if q.data.high_is or q.formula.has(sp.Piecewise):
+    if q.data.high_is or q.formula.has(sp.Piecewise, inside):
         raise DensityError(
             f"independent cannot take {q.name}: its support, or its formula, has cases that hang "
             "on one number. Sum the loss of the entries instead: "
@@ -58,7 +60,7 @@ def independent(density: str | Density, event_dims: int = 1) -> Density:
     made = Construction("independent", (q,), MappingProxyType({"event_dims": event_dims}))
     return replace(
         q,
-        name=f"independent({q.name})",
+        name=f"independent({q.name}{f', {event_dims}' if event_dims > 1 else ''})",
         expr=whole,
         variable=x,
         data=data,
