@@ -4,7 +4,7 @@ The chapters of the book share it, and a reader can carry it to the next assignm
 nothing else in the package imports it, and its loop takes any callable `loss(outputs, images)`.
 """
 
-from lossderiv.autoencoder import autoregressive, plots, sample, score
+from lossderiv.autoencoder import autoregressive, plots, sample, score, several
 from lossderiv.autoencoder.checkpoint import CheckpointError
 from lossderiv.autoencoder.data import Data, device, load
 from lossderiv.autoencoder.experiment import Comparison, Experiment, Run, run
@@ -31,5 +31,6 @@ __all__ = [
     "run",
     "sample",
     "score",
+    "several",
     "train",
 ]
