@@ -69,6 +69,12 @@ def blank_or_count(x: Integer(0, 16), blank: Unit, p: Unit):
 
 
 @density
+def flat_levels(x: Integer(0, 16), eta: Real):
+    """Levels 0 to 16, tilted by eta, nothing else."""
+    return sp.exp(eta * x) / sum(sp.exp(eta * k) for k in range(17))
+
+
+@density
 def given_neighbour(x: Real, y: Real, rho: Unit):
     """A standardised residual, given its left neighbour y and their correlation rho."""
     rest = 1 - rho**2
@@ -224,6 +230,24 @@ EXERCISES: dict[str, Exercise] = {
         of="binomial",
         returns="mean",
         fixed={"n": 16},
+    ),
+    "12.1": Exercise(
+        "the exact negative log-likelihood of P(x) proportional to exp(eta x) on 0 ... 16",
+        of=flat_levels,
+        returns="nll",
+    ),
+    "12.2": Exercise(
+        "the slope in eta of that loss",
+        of=flat_levels,
+        returns="slope",
+    ),
+    "12.3": Exercise(
+        "the exact negative log-likelihood of each image: binomial levels, n = 16, summed over "
+        "pixels",
+        of="binomial",
+        fixed={"n": 16},
+        returns="nll",
+        reduction="each image",
     ),
     "13.1": Exercise(
         "the slope in eta of the loss of Laplace's density, b = 0.1",
