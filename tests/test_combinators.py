@@ -368,7 +368,6 @@ def test_a_product_integrates_to_one_as_its_factors_do(family):
 
 
 NESTED = {
-    "mixture of truncated": lambda: ld.mixture(ld.truncated("normal", 0, 1), 2),
     "mixture of zeros": lambda: ld.mixture(ld.zero_inflated("poisson"), 2),
     "zeros of levels": lambda: ld.zero_inflated(ld.discretized("logistic", 16)),
 }
