@@ -55,6 +55,33 @@ def test_equal_components_are_one(family, fixed, x):
     torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
 
 
+GIVEN = {
+    "asymmetric_laplace": {"tau": 0.7},
+    "beta_binomial": {"n": 5},
+    "binomial": {"n": 5},
+    "generalized_normal": {"beta": 1.5},
+    "huber": {"delta": 1.0},
+}
+WITH_AN_AXIS = {"categorical", "dirichlet", "multinomial", "ordered_logistic"}
+WITH_AN_AXIS |= {"multivariate_normal", "multivariate_normal_diagonal"}
+
+
+@pytest.mark.parametrize("family", sorted(set(ld.families()) - WITH_AN_AXIS))
+def test_every_family_of_numbers_mixes(family):
+    """Value against the components' own losses; drawn from itself, with finite slopes."""
+    fixed, generator = GIVEN.get(family, {}), torch.Generator().manual_seed(0)
+    mixed = ld.mixture(family, 3, **fixed)
+    loss = ld.loss(mixed, reduction="none", constants="keep")
+    outputs = tuple(torch.randn(7, 3, generator=generator) for _ in loss.outputs)
+    x = loss.sample(outputs, generator=generator)
+    own = ld.loss(family, reduction="none", constants="keep", **fixed)
+    logs = torch.log_softmax(outputs[0], -1) - own(outputs[1:], x[:, None].expand(7, 3))
+    torch.testing.assert_close(loss(outputs, x), -logs.logsumexp(-1), atol=1e-5, rtol=1e-5)
+    _, slopes = ld.loss(mixed).value_and_grad(outputs, x)
+    assert all(torch.isfinite(g).all() for g in slopes)
+    assert all(g.any() for g in slopes) or family == "uniform"  # whose place no datum moves
+
+
 def test_the_derivation_holds_and_says_how():
     d = ld.derive(ld.mixture("normal", 10))
     report = d.check()
