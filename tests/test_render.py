@@ -139,7 +139,21 @@ def test_formulas_are_set_as_a_textbook_sets_them(formula, shown):
     assert tex(formula) == shown
 
 
-def test_what_comes_before_the_log_is_a_density_and_what_comes_after_a_loss():
-    rows = ld.derive(ld.discretized("logistic", levels=17, low=0, high=1)).markdown().splitlines()
-    heads = [row.split("|")[2].strip().split(" = ")[0] for row in rows[2:5]]
-    assert heads == [r"$p(x \mid \mu, s)", r"$p(x \mid \mu, s)", r"$-\log p"]
+HEADS = {
+    "discretized": (
+        lambda: ld.discretized("logistic", levels=17, low=0, high=1),
+        [r"p(x \mid \mu, s)", r"p(x \mid \mu, s)", r"-\log p", r"\ell"],
+    ),
+    "mixture": (
+        lambda: ld.mixture("laplace", 3),
+        [r"p(x \mid \mathrm{logits}, \mu, b)", r"-\log p", r"\ell"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_comes_before_the_log_is_a_density_and_what_comes_after_a_loss(name):
+    make, wanted = HEADS[name]
+    rows = ld.derive(make()).markdown().splitlines()[2:]
+    heads = [re.split(r" (?:=|\\overset)", row.split("|")[2].strip(" $"))[0] for row in rows]
+    assert heads[: len(wanted)] == wanted

@@ -14,7 +14,6 @@ import sympy as sp
 from lossderiv.errors import ParameterError
 from lossderiv.symbolic.logs import open_log
 from lossderiv.symbolic.records import (
-    LOG_TAKEN,
     Context,
     Density,
     Derivation,
@@ -182,7 +181,7 @@ def _take_log(p, where, context, steps) -> sp.Expr:
             -sp.log(p, evaluate=False),
             nll,
             "=",
-            LOG_TAKEN,
+            "negative log-likelihood",
             "the log of a product is the sum of the logs, and log and exp cancel",
             context,
             where,

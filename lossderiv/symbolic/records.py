@@ -195,10 +195,6 @@ class Density(_Picklable):
         return check_density(self, fixed)
 
 
-LOG_TAKEN = "negative log-likelihood"
-"""The rule of the one step that every derivation has: before it a density, after it a loss."""
-
-
 @dataclass(frozen=True)
 class Step:
     """One move: ``before`` becomes ``after``; they stand in ``relation``; ``reason`` says why.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.str import StrPrinter
 
-from lossderiv.symbolic.records import LOG_TAKEN, Density, Derivation, Step
+from lossderiv.symbolic.records import Density, Derivation, Step
 
 # TeX for names that SymPy would set as plain letters.
 SPELLINGS = {
@@ -186,6 +186,7 @@ class Line:
     where: tuple[tuple[sp.Symbol, sp.Expr], ...]
     reason: str
     of_density: bool = False  # still the density itself, its log not yet taken
+    takes_log: bool = False
 
 
 SIGNS = {"=": "=", "constant": r"\overset{+c}{=}", "scale": r"\propto", "link": "=", "fix": "="}
@@ -198,8 +199,10 @@ def lines(d: Derivation) -> Iterator[Line]:
     yield Line("density", "=", None, d.density.opening, d.density.where, sentence, of_density=True)
     shown, of_density = d.density.where, True
     for step in d.steps:
-        of_density &= step.rule != LOG_TAKEN
-        yield _line(step, shown, of_density=of_density)
+        takes_log = of_density and isinstance(-step.before, sp.log)
+        of_density &= not takes_log
+        line = _line(step, shown)
+        yield replace(line, of_density=of_density, takes_log=takes_log)
         shown = step.where
     if d.evaluation:
         for step in d.evaluation:
@@ -209,10 +212,10 @@ def lines(d: Derivation) -> Iterator[Line]:
             yield _line(step, shown, f"slope in {name}: ")
 
 
-def _line(step: Step, shown, prefix: str = "", *, of_density: bool = False) -> Line:
+def _line(step: Step, shown, prefix: str = "") -> Line:
     where = () if step.where == shown else step.where
     label = prefix + step.rule
-    return Line(label, step.relation, step.before, step.after, where, step.reason, of_density)
+    return Line(label, step.relation, step.before, step.after, where, step.reason)
 
 
 def first_sentence(density: Density) -> str:
@@ -231,7 +234,7 @@ def _head(line: Line, d: Derivation) -> str:
         if isinstance(symbol, sp.IndexedBase):
             symbol = symbol[sp.Symbol("i")]
         return rf"\frac{{\partial \ell}}{{\partial {tex(symbol)}}}"
-    return r"-\log p" if line.label == LOG_TAKEN else r"\ell"
+    return r"-\log p" if line.takes_log else r"\ell"
 
 
 def _parameters(d: Derivation) -> str:
