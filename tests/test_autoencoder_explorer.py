@@ -1,11 +1,7 @@
 """The code plane in a browser: right numbers, mouse, keyboard, file system, dark mode."""
 
-import os
-
 import pytest
 import torch
-from bookchecks import browser as screen
-from playwright.sync_api import sync_playwright
 
 from lossderiv import autoencoder as ae
 from lossderiv.errors import LossDerivError
@@ -23,16 +19,6 @@ def model():
 def explorer(model):
     codes = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     return ae.explore(model, codes, torch.arange(60) % 10, SHAPE)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        found = screen.find_browser(os.environ, playwright.chromium.executable_path)
-        executable = screen.required(found, os.environ)
-        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
