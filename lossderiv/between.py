@@ -96,13 +96,13 @@ def quantile(lower: Share, u: Tensor, low: float, high: float) -> Tensor:
     """
     if math.isfinite(low) and math.isfinite(high):
         return bisect(lambda t: lower(t) >= u, torch.full_like(u, low), torch.full_like(u, high))
-    if math.isfinite(low):
-        place, ends = lambda t: low + torch.exp(t), (-FAR, FAR)
-    elif math.isfinite(high):
-        place, ends = lambda t: high - torch.exp(-t), (-FAR, FAR)
-    else:
-        place, ends = torch.sinh, (-FAR, FAR)
-    left, right = (torch.full_like(u, e) for e in ends)
+
+    def place(t: Tensor) -> Tensor:
+        if math.isfinite(low):
+            return low + torch.exp(t)
+        return high - torch.exp(-t) if math.isfinite(high) else torch.sinh(t)
+
+    left, right = (torch.full_like(u, e) for e in (-FAR, FAR))
     return place(bisect(lambda t: lower(place(t)) >= u, left, right))
 
 

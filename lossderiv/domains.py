@@ -141,14 +141,15 @@ def UpTo(parameter: str) -> Domain:
     return replace(Count, name=f"UpTo({parameter})", high_is=parameter)
 
 
-def Vector(domain: Domain) -> Domain:
-    """Vectors with entries in ``domain``, along the last axis."""
+def Vector(domain: Domain, axes: int = 1) -> Domain:
+    """Vectors with entries in ``domain``, along the last axis or several."""
     t = domain.typical
     return replace(
         domain,
         name=f"Vector({domain.name})",
         entry=domain.name,
         shape="vector",
+        axes=axes,
         typical=tuple(tuple(t[(k + 2 * n) % len(t)] for n in range(3)) for k in range(len(t))),
     )
 

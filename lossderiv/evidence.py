@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sympy as sp
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class NegativeElbo(nn.Module):
         super().__init__()
         self.reconstruction, self.beta = reconstruction, beta
         self.divergence = kl(q, p, **fixed)
-        self.code_outputs, self._kl = _in_outputs(self.divergence, find_density(q))
+        self.code_outputs, self._kl = in_outputs(self.divergence, find_density(q))
 
     def forward(self, outputs: Tensor | Sequence[Tensor], x: Tensor, codes) -> Tensor:
         """The bound of a batch, a number."""
@@ -81,8 +81,19 @@ class NegativeElbo(nn.Module):
         return each.flatten(1).sum(1), divergence.flatten(1).sum(1)
 
 
-def _in_outputs(divergence: Divergence, density: Density):
-    """The closed form as a torch function of the encoder's raw outputs, made stable."""
+def in_outputs(
+    divergence: Divergence, density: Density
+) -> tuple[tuple[str, ...], Callable[..., tuple[Tensor, ...]]]:
+    """The closed form as a torch function of the raw outputs of ``q``, made stable; their names.
+
+    ``density`` is that of ``q``. The function takes the outputs in the order of the names and
+    returns a tuple of one tensor, in nats, an element for each of theirs.
+
+    Raises
+    ------
+    ParameterError
+        Without a closed form, with a parameter of ``p`` not given, or of ``q`` not learnable.
+    """
     if divergence.expr is None:
         raise ParameterError(f"{divergence.title} has no closed form: {divergence.reason}.")
     names = {n + "_q": (n, d) for n, d in density.parameters.items()}

@@ -117,8 +117,7 @@ class Loss(nn.Module):
         self._is_vector = self._program.is_vector
         self._takes_classes = data.shape == "category"
         self._takes_vectors = data.is_vector
-        made = self.derivation.density.made
-        self._event_dims = 1 if made is None else made.settings.get("event_dims", 1)
+        self._event_dims = data.axes
         self._components = self.derivation.context.domains[
             self.derivation.context.outputs[0]
         ].length

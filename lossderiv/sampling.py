@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossderiv.autograd import special_function, triangular_matrix
 from lossderiv.between import mean_by_tails
 from lossderiv.peaks import highest
 
@@ -128,8 +129,6 @@ def draw_continuous_bernoulli(eta_lam: Tensor, generator) -> Tensor:
 
 def mean_continuous_bernoulli(eta_lam: Tensor) -> Tensor:
     """``1/(1 - e^-eta) - 1/eta`` with eta the logit of lam, which lam itself rounds away."""
-    from lossderiv.autograd import special_function
-
     return special_function("exprel_mean")(eta_lam)
 
 
@@ -198,8 +197,6 @@ def draw_generalized_pareto(sigma: Tensor, xi: Tensor, generator) -> Tensor:
 
 def draw_multivariate_normal(mu: Tensor, diag: Tensor, off: Tensor, generator) -> Tensor:
     """``mu + L e`` with e standard normal."""
-    from lossderiv.autograd import triangular_matrix
-
     noise = gauss(mu + diag, generator)
     return mu + (triangular_matrix(diag, off) @ noise[..., None])[..., 0]
 
@@ -250,8 +247,6 @@ def mode_beta_binomial(alpha: Tensor, beta: Tensor, n: Tensor) -> Tensor:
 
 def mean_logit_normal(mu: Tensor, sigma: Tensor) -> Tensor:
     """By quadrature of what lies above and below the median: there is no closed form."""
-    from lossderiv.autograd import special_function
-
     below, m, s = special_function("normal_cdf"), mu.double(), sigma.double()
 
     def z(t: Tensor) -> Tensor:

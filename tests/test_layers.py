@@ -33,7 +33,8 @@ ORDER = (
     {"sampling", "eager"},
     {"composed", "compiled"},
     {"losses"},
-    {"evidence", "estimates", "objectives", "arrays", "exercises", "autoencoder", "notebook"},
+    {"evidence"},
+    {"estimates", "objectives", "arrays", "exercises", "autoencoder", "notebook"},
     {"__main__"},
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from lossderiv.autoencoder.data import Data
 from lossderiv.autoencoder.fit import NonFiniteLoss
 from lossderiv.autoencoder.models import build
+from lossderiv.derivations import find_density
+from lossderiv.evidence import in_outputs
+from lossderiv.insight.divergence import kl
 from lossderiv.losses import loss
 from lossderiv.symbolic.records import Derivation
 
@@ -129,7 +133,13 @@ class Vaes(nn.Module):
 
 def divergence(mean: Tensor, log_width: Tensor) -> Tensor:
     """KL(N(mean, width^2) || N(0, 1)), summed over the numbers of a code, in nats."""
-    return ((mean.square() + (2 * log_width).exp() - 1) / 2 - log_width).sum(-1)
+    return _from_standard_normal()(mean, log_width)[0].sum(-1)
+
+
+@cache
+def _from_standard_normal() -> Callable[..., Outputs]:
+    """The derived divergence of each number of a code."""
+    return in_outputs(kl("normal", "normal", mu_p=0, sigma_p=1), find_density("normal"))[1]
 
 
 def train(

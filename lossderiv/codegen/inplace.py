@@ -101,9 +101,6 @@ class Tape:
             return self._times(self._known[rest], number, scale)
         if rest.is_Mul:
             return self._product(rest, number, scale)
-        if _is_square(rest):
-            b = self.value(rest.base)
-            return self._plus_product(self.constant(0.0), (b, b), _factor(number, scale))
         return self._times(self.value(rest), number, scale)
 
     def _compute(self, expr: sp.Expr) -> str | float:

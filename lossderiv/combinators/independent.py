@@ -48,7 +48,7 @@ def independent(density: str | Density, event_dims: int = 1) -> Density:
         )
     learned = {n: d for n, d in q.parameters.items() if d.link is not None}
     domains = {n: Vector(d) if n in learned else d for n, d in q.parameters.items()}
-    data = Vector(q.data)
+    data = Vector(q.data, axes=event_dims)
     x = data.symbol(str(q.variable))
     symbols = {n: d.symbol(n) if n in learned else q.symbols[n] for n, d in domains.items()}
     vectors = {q.variable: x} | {q.symbols[n]: symbols[n] for n in learned}
@@ -57,7 +57,7 @@ def independent(density: str | Density, event_dims: int = 1) -> Density:
         vectors[name] = sp.IndexedBase(name.name, **name._assumptions_orig)
         where.append((vectors[name][ENTRY], _entry(meaning, vectors, ENTRY)))
     whole = sp.Product(_entry(q.expr, vectors, EACH), EACH)
-    made = Construction("independent", (q,), MappingProxyType({"event_dims": event_dims}))
+    made = Construction("independent", (q,), MappingProxyType({}), product=True)
     return replace(
         q,
         name=f"independent({q.name}{f', {event_dims}' if event_dims > 1 else ''})",

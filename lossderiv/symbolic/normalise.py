@@ -31,8 +31,8 @@ def check_density(density: Density, fixed: Mapping[str, object]) -> Mapping[str,
             f"it has {', '.join(density.parameters) or 'none'}."
         )
     made = density.made
-    if made is not None and made.name == "independent" and made.parts[0].data.name != "Real":
-        return check_density(made.parts[0], fixed)  # the product of the entries' integrals
+    if made is not None and made.product:
+        return check_density(made.parts[0], fixed)  # one entry's integral is that of each
     found, fixed = {}, {n: _plain(v) for n, v in fixed.items()}
     for k in range(PROBES):
         point, label = _parameters(density, fixed, k)

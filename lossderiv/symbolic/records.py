@@ -68,6 +68,7 @@ class Domain(_Picklable):
     pairs: bool = False  # whether a vector has an entry for each pair of the data's entries
     atoms: tuple[float, ...] = ()  # points of a continuous range that have a probability
     length: int | None = None  # how many entries a vector has, where that is given
+    axes: int = 1  # of a vector: how many last axes hold it; formulas take them as one
 
     @property
     def is_vector(self) -> bool:
@@ -144,13 +145,14 @@ class Construction(_Picklable):
     """How a density was made of others: by which combinator, of which parts, with which settings.
 
     ``moves`` lead from the construction's own formula to that of the density; a derivation begins
-    with them.
+    with them. ``product`` says that the density is the product of its part's over the entries.
     """
 
     name: str
     parts: tuple[Density, ...]
     settings: Mapping[str, object]
     moves: tuple[Move, ...] = ()
+    product: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ decided, is said as such, with the reason that the record gives.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import sympy as sp
@@ -60,12 +60,18 @@ class Known:
 
 
 def tables(all_known: tuple[Known, ...]) -> str:
-    """One table for each kind of data, all families of the catalogue in their order."""
-    parts = []
+    """All that is known of all families of the catalogue, in their order."""
+    return by_group(all_known, COLUMNS, row)
+
+
+def by_group(
+    all_known: tuple[Known, ...], columns: Sequence[str], row: Callable[[Known], str]
+) -> str:
+    """One table for each kind of data, with a heading; ``row`` makes one family's."""
+    head, parts = f"| {' | '.join(columns)} |\n|{':--|' * len(columns)}", []
     for name, _ in GROUPS:
         rows = [row(known) for known in all_known if group(known.family.density) == name]
         if rows:
-            head = f"| {' | '.join(COLUMNS)} |\n|{':--|' * len(COLUMNS)}"
             table = "\n".join([head, *rows])
             parts.append(f"## {name}\n\n:::{{div}} knowledge\n{table}\n:::")
     return "\n\n".join(parts) + "\n"

@@ -14,9 +14,9 @@ from torch import Tensor
 from lossderiv.symbolic.render import in_pieces
 
 from .curves import settings, sweep, window
-from .knowledge import Known
+from .knowledge import Known, by_group
 from .pages import Family, data_of
-from .words import GROUPS, group, symbol, tex_name, title
+from .words import symbol, tex_name, title
 
 COLUMNS = (
     "family",
@@ -101,16 +101,8 @@ INK, SLOPE, PAPER, ZERO = "#0b5f8a", "#a8510a", "#ffffff", "#9aa5b1"
 
 
 def tables(all_known: tuple[Known, ...]) -> str:
-    """One table for each kind of data."""
-    parts = []
-    for name, _ in GROUPS:
-        rows = [row(known) for known in all_known if group(known.family.density) == name]
-        if rows:
-            head = f"| {' | '.join(COLUMNS)} |\n|{':--|' * len(COLUMNS)}"
-            parts.append(
-                f"## {name}\n\n:::{{div}} knowledge\n" + "\n".join([head, *rows]) + "\n:::"
-            )
-    return "\n\n".join(parts) + "\n"
+    """All losses, a table for each kind of data."""
+    return by_group(all_known, COLUMNS, row)
 
 
 def row(known: Known) -> str:
