@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from matplotlib.axes import Axes
 from torch import nn
 
@@ -24,6 +24,9 @@ from lossderiv.autoencoder.fit import History, evaluate, split, train
 from lossderiv.autoencoder.models import Autoencoder, build
 from lossderiv.errors import LossDerivError
 from lossderiv.losses import loss as make_loss
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)

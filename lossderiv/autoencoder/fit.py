@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from lossderiv.autoencoder import checkpoint as checkpoints
@@ -24,6 +24,9 @@ from lossderiv.autoencoder.data import Data
 from lossderiv.autoencoder.models import Autoencoder
 from lossderiv.autoencoder.progress import Progress
 from lossderiv.errors import LossDerivError
+
+if TYPE_CHECKING:  # its import takes seconds, which only training has to pay
+    from lightning_fabric import Fabric
 
 LossFunction = Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]
 
@@ -82,6 +85,8 @@ def train(
     carries its best weights so far. Raises `CheckpointError` for a checkpoint that is damaged or
     belongs to another model or run.
     """
+    from lightning_fabric import Fabric
+
     device = data.train.device
     fabric = fabric or Fabric(accelerator=device.type, devices=1)
     ranks = fabric.world_size

@@ -93,7 +93,11 @@ def run(notebook: NotebookNode, folder: Path) -> list[str]:
     out = copy.deepcopy(notebook)
     out.cells.insert(0, nbformat.v4.new_code_cell(QUICKLY))
     client = NotebookClient(
-        out, timeout=300, allow_errors=True, resources={"metadata": {"path": str(folder)}}
+        out,
+        timeout=300,
+        allow_errors=True,
+        shutdown_kernel="immediate",
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
     return [
