@@ -10,6 +10,8 @@ inside (0, 1); ``x`` a count, or any number that is not negative.
 
 from __future__ import annotations
 
+from textwrap import indent
+
 import sympy as sp
 
 from lossderiv.special_bell import BELL
@@ -34,6 +36,19 @@ def _taylor(coefficients: list[sp.Rational], few: int = 6) -> str:
     series = torch.full_like(s, coefficients[count - 1])
     for c in reversed(coefficients[: count - 1]):
         series = c + s * series""".strip("\n")
+
+
+def _bend(q: str, deep: int = 0) -> str:
+    """The text of ``bend``, which is (q - log(1 + q)) / q^2 for ``q`` from -0.4 to 0.8.
+
+    By the series of log(1 + q) in t = q / (2 + q), DLMF 4.6.4.
+    """
+    text = f"""
+    t = {q} / (2.0 + {q})
+    s = t * t
+{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
+    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + {q})"""
+    return indent(text.strip("\n"), " " * deep)
 
 
 def _cumulants(order: int, count: int = 13) -> list[sp.Rational]:
@@ -405,16 +420,14 @@ log1p_bend = make_special(
     positive=True,
     spelling=f"""
 def log1p_bend(q):
-    # (q - log(1 + q)) / q^2: the series of log(1 + q) in t = q / (2 + q) (DLMF 4.6.4) near 0
+    # (q - log(1 + q)) / q^2, near 0 by a series
     near = torch.abs(q - 0.2) < 0.6
     v = torch.clamp(q, -0.4, 0.8)
-    t = v / (2.0 + v)
-    s = t * t
-{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
+{_bend("v")}
     far = torch.where(near, 1.0, q)
     return torch.where(
         near,
-        (1.0 - (1.0 - t) * t * series) / (2.0 + v),
+        bend,
         (1.0 - torch.log1p(far) / far) / far,
     )
 """,
@@ -429,11 +442,8 @@ def log1p_minus(q):
     # q - log(1 + q): near 0, where it is about q^2/2, by the series of log1p_bend
     near = torch.abs(q - 0.2) < 0.6
     v = torch.clamp(q, -0.4, 0.8)
-    t = v / (2.0 + v)
-    s = t * t
-{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
-    close = v * v * (1.0 - (1.0 - t) * t * series) / (2.0 + v)
-    return torch.where(near, close, q - torch.log1p(q))
+{_bend("v")}
+    return torch.where(near, v * v * bend, q - torch.log1p(q))
 """,
 )
 
@@ -446,10 +456,7 @@ def log1p_pull(q):
     # log(1 + q) - q/(1 + q): near 0, where it is about q^2/2, by the series of log1p_bend
     near = torch.abs(q - 0.2) < 0.6
     v = torch.clamp(q, -0.4, 0.8)
-    t = v / (2.0 + v)
-    s = t * t
-{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
-    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+{_bend("v")}
     close = v * v * (1.0 / (1.0 + v) - bend)
     return torch.where(near, close, torch.log1p(q) - q / (1.0 + q))
 """,
@@ -995,20 +1002,21 @@ overdispersed_deviance = make_special(
         lambda x, u, v: overdispersed_score(x, u, v),
         lambda x, u, v: -overdispersed_pull(x, u, v),
     ),
-    spelling="""
+    spelling=f"""
 def overdispersed_deviance(x, u, v):
-    # for a log-mean u and a log-dispersion v; 0 where the mean is x. Poisson's deviance less
-    # what the dispersion takes off, as long as that is little; a binomial's otherwise
-    mean, eta = torch.exp(u), u + v
-    w = -overdispersed_score(x, u, v) * torch.exp(v)
-    near = (w < 1.0) & (eta < 0.0)
-    s = torch.where(torch.abs(w - 0.25) < 0.75, w, 0.0)  # as in overdispersed_pull
-    m = torch.where(near, mean, 0.0)
-    r = torch.exp(-v)
-    close = poisson_deviance(x, torch.where(near, u, 0.0)) + (
-        ((x + torch.where(near, r, 0.0)) * s * log1p_bend(s) - (x - m)) * s
-    )
-    return torch.where(near, close, binomial_deviance(x, r, eta))
+    # for a log-mean u and a log-dispersion v; 0 where the mean is x. With the share
+    # s = (x - exp(u)) / (1 + exp(u + v)) it is exp(-v) (w - log(1 + w)) + x (c - log(1 + c)) for
+    # w = s exp(v) and c = -s/x: no term is negative
+    share = -overdispersed_score(x, u, v)
+    some = x > 0
+    k = torch.where(some, x, 1.0)
+    c = -share / k
+    near = some & (torch.abs(c - 0.2) < 0.6)
+    log = (u - torch.log(k)) + (torch.log1p(x * torch.exp(v)) - softplus(u + v))
+    q = torch.clamp(c, -0.4, 0.8)
+{_bend("q")}
+    count = torch.where(near, -share * q * bend, -share - x * log)
+    return overdispersed_pull(x, u, v) + count
 """,
 )
 
@@ -1036,12 +1044,7 @@ overdispersed_score = make_special(
 def overdispersed_score(x, u, v):
     # (exp(u) - x) / (1 + exp(u + v)), where exp(u) and its divisor may be large together
     eta = u + v
-    small = eta < 0.0
-    first = torch.where(
-        small,
-        torch.exp(torch.where(small, u, 0.0)) * torch.sigmoid(-eta),
-        torch.exp(torch.where(small, 0.0, -v)) * torch.sigmoid(eta),
-    )
+    first = torch.exp(torch.where(eta < 0.0, u, -v)) * torch.sigmoid(torch.abs(eta))
     return first - x * torch.sigmoid(-eta)
 """,
 )
@@ -1053,15 +1056,16 @@ overdispersed_pull = make_special(
         - sp.exp(-v) * (sp.log(1 + x * sp.exp(v)) - sp.log(1 + sp.exp(u + v)))
     ),
     slopes=(None, None, None),
-    spelling="""
+    spelling=f"""
 def overdispersed_pull(x, u, v):
     # exp(-v) (w - log(1 + w)), w = (x - exp(u)) exp(v) / (1 + exp(u + v)), about exp(-v) w^2/2
     share = -overdispersed_score(x, u, v)
     w = share * torch.exp(v)
-    near = torch.abs(w - 0.25) < 0.75
-    s = torch.where(near, w, 0.0)
+    near = torch.abs(w - 0.2) < 0.6
+    q = torch.clamp(w, -0.4, 0.8)
+{_bend("q")}
     far = share - torch.exp(-v) * (torch.log1p(x * torch.exp(v)) - softplus(u + v))
-    return torch.where(near, share * s * log1p_bend(s), far)
+    return torch.where(near, share * q * bend, far)
 """,
 )
 
@@ -1076,17 +1080,12 @@ overdispersed_balance = make_special(
     spelling="""
 def overdispersed_balance(x, u, v):
     # exp(v) rising_stirling_slope(x, exp(v)) - overdispersed_pull(x, u, v); for a count of 1 and a
-    # mean far below it the two are almost equal, and what they have in common is taken out
-    mean, a, eta = torch.exp(u), torch.exp(v), u + v
-    alone = (x == 1.0) & (mean < 0.5)
-    small = alone & (eta < 0.0)
-    m = torch.where(small, mean, 0.0)
-    s = torch.exp(torch.where(small, eta, 0.0))
-    near = m * (s * (1.0 / (1.0 + s) - log1p_bend(s)))
-    share = torch.sigmoid(eta)
-    pull = torch.where(small, near, torch.exp(-v) * (softplus(eta) - share))
-    several = a * rising_stirling_slope(x, a) - overdispersed_pull(x, u, v)
-    return torch.where(alone, share - pull, several)
+    # mean far below it the two are almost equal, and without what they have in common the pull is
+    # that of no count
+    a = torch.exp(v)
+    alone = (x == 1.0) & (u < -0.6931471805599453)
+    whole = torch.where(alone, torch.sigmoid(u + v), a * rising_stirling_slope(x, a))
+    return whole - overdispersed_pull(torch.where(alone, 0.0, x), u, v)
 """,
 )
 
@@ -1106,22 +1105,30 @@ binomial_deviance = make_special(
         lambda a, b, u: softplus(u) - log1p(a / b),
         lambda a, b, u: binomial_pull(a, b, u),
     ),
-    spelling="""
+    spelling=f"""
 def binomial_deviance(a, b, u):
-    # of a against b at the logit u, 0 where u = log(a/b): Poisson's deviances of both, which
-    # are a (e^d - 1 - d); for large d, a e^d is taken as a share of the whole
-    some = (a > 0) & (b > 0)
-    k, n = torch.where(some, a, 1.0), torch.where(some, b, 1.0)
-    t = 2.0 * torch.log(torch.sqrt(n) / torch.sqrt(k))  # the ratio could overflow
-    both = torch.log1p(torch.exp(-torch.abs(t))) - torch.log1p(torch.exp(-torch.abs(u)))
-    d = both + (torch.relu(t) - torch.relu(-u))
-    e = both + (torch.relu(-t) - torch.relu(u))
-    far = (k + n) * torch.sigmoid(u) - k - k * d
-    wide = (k + n) * torch.sigmoid(-u) - n - n * e
-    first = torch.where(d < 1.0, k * expm1_minus(torch.clamp_max(d, 1.0)), far)
-    second = torch.where(e < 1.0, n * expm1_minus(torch.clamp_max(e, 1.0)), wide)
+    # of a against b at the logit u, 0 where u = log(a/b). With p = b s - a (1 - s), the pull, and
+    # s = logistic(u) it is a (c - log(1 + c)) + b (d - log(1 + d)) for c = p/a and d = -p/b: no
+    # term is negative
+    pull = binomial_pull(a, b, u)
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    some = low > 0
+    i, j = torch.where(some, a, 1.0), torch.where(some, b, 1.0)
+    less = torch.log1p(low / torch.where(some, high, 1.0))
+    # the ratio itself could overflow
+    more = less + torch.abs(2.0 * torch.log(torch.sqrt(i) / torch.sqrt(j)))
+    total = 0.0
+    for k, p, v, log in (
+        (i, pull, u, torch.where(a < b, more, less)),
+        (j, -pull, -u, torch.where(a < b, less, more)),
+    ):
+        c = p / k
+        near = torch.abs(c - 0.2) < 0.6
+        q = torch.clamp(c, -0.4, 0.8)
+{_bend("q", 4)}
+        total = total + torch.where(near, p * q * bend, p - k * (log - softplus(-v)))
     edge = torch.where(a > 0, a * softplus(-u), b * softplus(u))
-    return torch.where(some, first + second, edge)
+    return torch.where(some, total, edge)
 """,
 )
 
@@ -1337,10 +1344,7 @@ def scaled_square_pull(k, z):
     # the series of log1p_bend
     near = torch.abs(z) < 0.8
     v = torch.clamp(z, -0.8, 0.8) ** 2
-    t = v / (2.0 + v)
-    s = t * t
-{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
-    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+{_bend("v")}
     close = ((k * v) * v) * (1.0 / (1.0 + v) - bend)
     far = torch.clamp_min(torch.abs(z), 0.8)
     m = torch.clamp_min(far, 1.0)
@@ -1488,10 +1492,7 @@ def log1p_share_pull(u, k):
     q = u * k
     near = torch.abs(q - 0.2) < 0.6
     v = torch.clamp(q, -0.4, 0.8)
-    t = v / (2.0 + v)
-    s = t * t
-{_taylor([sp.Rational(1, 2 * n + 3) for n in range(14)])}
-    bend = (1.0 - (1.0 - t) * t * series) / (2.0 + v)
+{_bend("v")}
     low = torch.maximum(q, -2.0 - q)
     w = torch.where(near, 1.0, u)
     return torch.where(

@@ -11,7 +11,7 @@ import pytest
 import sympy as sp
 import torch
 from scipy import special
-from test_special_numerics import ROWS, misses
+from test_special_numerics import ROWS, arguments, in_torch, misses
 
 from lossderiv.codegen.c_kernel import HEAD
 from lossderiv.codegen.c_spelling import IN_C, c_function, elementary, needed
@@ -116,6 +116,26 @@ def test_an_elementary_function_is_good_to_a_few_ulp(name):
     rare = ~usual & (size != 0)
     np.testing.assert_allclose(got[rare], single[rare], rtol=0, atol=(bound + 1) * 1.5e-45)
     assert (np.abs(got[size == 0]) <= 2e-45).all()
+
+
+# Rows with a C of their own -> from where to where, bound in ulp, against the row in float64
+WRITTEN = {
+    "log1p_bend": (np.nextafter(np.float32(-1), np.float32(0)), np.inf, 10.0),
+    "binet": (0.0, 1e30, 14.0),  # at 1/3, where two terms five times as large cancel
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_row_written_in_c_is_good_to_a_few_ulp(name):
+    low, high, bound = WRITTEN[name]
+    u = floats(low, high)
+    u = u[(u != 0) & np.isfinite(u)]
+    points = torch.from_numpy(u)
+    truth = in_torch(name, SPECIAL[name](*sp.symbols(arguments(name))))(points.double())
+    got = in_c(f"{name}_f")(points).double()
+    unit = np.spacing(np.maximum(truth.abs().float().numpy(), np.finfo(np.float32).tiny))
+    error = (got - truth).abs().numpy() / unit
+    assert error.max() <= bound, u[error.argmax()]
 
 
 @pytest.mark.parametrize("name", UNARY)

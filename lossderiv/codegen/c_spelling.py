@@ -18,7 +18,8 @@ from types import SimpleNamespace
 from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
 
-ELEMENTARY = Path(__file__).with_name("elementary.c")
+# Functions of torch, and rows of the table that have a quicker C than their spelling read as C.
+WRITTEN = tuple(Path(__file__).with_name(name) for name in ("elementary.c", "special.c"))
 
 # torch functions and what they are called in elementary.c.
 IN_C = {
@@ -202,8 +203,9 @@ class _Keep(ast.NodeTransformer):
 
 @cache
 def elementary() -> dict[str, str]:
-    """Name -> text of the functions of elementary.c, in its order."""
-    _, *paragraphs = ELEMENTARY.read_text(encoding="utf-8").strip().split("\n\n")
+    """Name -> text of the functions of elementary.c and special.c, in their order."""
+    texts = [file.read_text(encoding="utf-8").strip() for file in WRITTEN]
+    paragraphs = [p for text in texts for p in text.split("\n\n")]
     named = ((re.search(r"INLINE \w+ (\w+)\(", p), p) for p in paragraphs)
     return {found[1]: text for found, text in named if found}
 

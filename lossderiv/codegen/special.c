@@ -1,0 +1,182 @@
+/* Rows of the table of special functions with a C spelling of their own, for float32.
+
+   The table's torch spelling, read as C, computes the same numbers; what is here takes fewer
+   divisions and logarithms. Both sides of a choice are computed, so one formula with a chosen
+   argument is better than two with a chosen result, and the pieces that the rows of one family
+   share, such as exp(-|u + v|), are spelled alike everywhere: the compiler computes them once.
+   Polynomials are fitted for the smallest largest relative error on the range that is named. */
+
+/* (q - log(1 + q)) / q^2 for q from -0.4 to 0.8: terms in pairs, which do not wait for one
+   another. */
+INLINE float bend_near_f(float q)
+{
+    const float q2 = q * q;
+    const float a = muladd_f(q, -3.33333387e-1f, 5.00000005e-1f);
+    const float b = muladd_f(q, -1.99994037e-1f, 2.49998822e-1f);
+    const float c = muladd_f(q, -1.43059070e-1f, 1.66710594e-1f);
+    const float d = muladd_f(q, -1.08353710e-1f, 1.24540176e-1f);
+    const float e = muladd_f(q, -1.05567618e-1f, 9.99710844e-2f);
+    const float f = muladd_f(q, -6.46973477e-2f, 1.02900043e-1f);
+    const float high = muladd_f(muladd_f(muladd_f(q2, 1.77820658e-2f, f), q2, e), q2, d);
+    return muladd_f(muladd_f(muladd_f(high, q2, c), q2, b), q2, a);
+}
+
+INLINE float log1p_bend_f(float q)
+{
+    const int near = abs_f(q - 0.2f) < 0.6f;
+    const float far = near ? 1.0f : q;
+    const float i = 1.0f / far;
+    return near ? bend_near_f(clamp_f(q, -0.4f, 0.8f)) : (1.0f - log1p_f(far) * i) * i;
+}
+
+/* k log Gamma(k) less k times Stirling's formula, for k = 1/i from 1 on, in s = i^2 (DLMF 5.11.1).
+*/
+INLINE float binet_far_f(float s)
+{
+    const float s2 = s * s;
+    const float a = muladd_f(s, -2.77756719e-3f, 8.3333332e-2f);
+    const float b = muladd_f(s, -5.36483502e-4f, 7.88137155e-4f);
+    const float c = muladd_f(s, -3.80837859e-4f, 4.87725443e-4f);
+    const float d = muladd_f(s, -4.19773631e-5f, 1.89136819e-4f);
+    return muladd_f(muladd_f(muladd_f(d, s2, c), s2, b), s2, a);
+}
+
+/* binet(k), given log k: below 1, log Gamma(1 + k) + k - log(2 pi)/2 is a polynomial in k - 1. */
+INLINE float binet_by_log_f(float k, float log_k)
+{
+    const float i = 1.0f / k;
+    const float t = clamp_max_f(k, 1.0f) - 1.0f;
+    const float t2 = t * t;
+    const float a = muladd_f(t, 1.42278413f, 8.10614659e-2f);
+    const float b = muladd_f(t, -6.74752302e-2f, 3.22458828e-1f);
+    const float c = muladd_f(t, -1.10003990e-2f, 1.96820882e-2f);
+    const float d = muladd_f(t, -1.27549099e-2f, -5.56272738e-3f);
+    const float e = muladd_f(t, -3.21312943e-3f, -8.23773829e-3f);
+    const float up = muladd_f(muladd_f(muladd_f(muladd_f(e, t2, d), t2, c), t2, b), t2, a);
+    const float near = muladd_f(-0.5f - k, log_k, up);
+    return k < 1.0f ? near : i * binet_far_f(i * i);
+}
+
+INLINE float binet_f(float k)
+{
+    return binet_by_log_f(k, log_f(k));
+}
+
+/* k^2 (psi(k) - log k) + k/2, given log k: from 1 on a polynomial in 1/k^2 (DLMF 5.11.2); below,
+   psi(1 + k) = psi(k) + 1/k (DLMF 5.5.2) is one in k - 1. */
+INLINE float digamma_rest_f(float k, float log_k)
+{
+    const float i = 1.0f / k;
+    const float s = i * i;
+    const float s2 = s * s;
+    const float a = muladd_f(s, 8.33126281e-3f, -8.33333202e-2f);
+    const float b = muladd_f(s, 3.56270217e-3f, -3.91310292e-3f);
+    const float c = muladd_f(s, 3.15528977e-3f, -3.76167863e-3f);
+    const float d = muladd_f(s, 3.67959123e-4f, -1.62476488e-3f);
+    const float far = muladd_f(muladd_f(muladd_f(d, s2, c), s2, b), s2, a);
+    const float t = clamp_max_f(k, 1.0f) - 1.0f;
+    const float t2 = t * t;
+    const float e = muladd_f(t, 6.44940155e-1f, 4.22784367e-1f);
+    const float f = muladd_f(t, 8.45905010e-2f, -2.01867841e-1f);
+    const float g = muladd_f(t, 6.42102514e-2f, -2.32330211e-2f);
+    const float h = muladd_f(t, 1.19713589e-1f, 8.71076554e-2f);
+    const float j = muladd_f(t, 2.47288148e-2f, 7.61765180e-2f);
+    const float up = muladd_f(muladd_f(muladd_f(muladd_f(j, t2, h), t2, g), t2, f), t2, e);
+    const float near = k * muladd_f(k, up - log_k, -0.5f);
+    return k < 1.0f ? near : far;
+}
+
+/* Below 1e-17 the difference of the binets no longer counts. */
+INLINE float rising_stirling_f(float x, float a)
+{
+    const float r = clamp_max_f(1.0f / a, 1e17f);
+    const float log_r = log_f(r);
+    const float grown = log1p_f(a * x);
+    const float here = binet_by_log_f(r, log_r);
+    return 0.5f * grown + (here - binet_by_log_f(x + r, log_r + grown));
+}
+
+/* With D(k) = psi(k) - log k and R(k) = k^2 D(k) + k/2, r^2 (D(x + r) - D(r)) is
+   x q/2 + q^2 R(x + r) - R(r), q = r/(x + r): exactly 0 for no count. */
+INLINE float rising_stirling_slope_f(float x, float a)
+{
+    const float r = clamp_max_f(1.0f / a, 1e17f);
+    const float log_r = log_f(r);
+    const float k = x + r;
+    const float q = k == r ? 1.0f : r * (1.0f / k);
+    const float there = digamma_rest_f(k, log_r + log1p_f(a * x));
+    return 0.5f * x * q + (q * q * there - digamma_rest_f(r, log_r));
+}
+
+/* The four terms of the overdispersed rows share eta = u + v and e = exp(-|eta|). */
+INLINE float overdispersed_score_f(float x, float u, float v)
+{
+    const float eta = u + v;
+    const float e = exp_f(-abs_f(eta));
+    const float larger = 1.0f / (1.0f + e);
+    const float first = exp_f(eta < 0.0f ? u : -v) * larger;
+    return first - x * (eta < 0.0f ? larger : e * larger);
+}
+
+/* overdispersed_pull, given log(1 + x exp(v)) */
+INLINE float overdispersed_pull_by_log_f(float x, float u, float v, float grown)
+{
+    const float a = exp_f(v);
+    const float share = -overdispersed_score_f(x, u, v);
+    const float w = share * a;
+    const int near = abs_f(w - 0.2f) < 0.6f;
+    const float far = share - 1.0f / a * (grown - softplus_f(u + v));
+    return near ? share * w * bend_near_f(clamp_f(w, -0.4f, 0.8f)) : far;
+}
+
+INLINE float overdispersed_pull_f(float x, float u, float v)
+{
+    return overdispersed_pull_by_log_f(x, u, v, log1p_f(exp_f(v) * x));
+}
+
+INLINE float overdispersed_balance_f(float x, float u, float v)
+{
+    const float a = exp_f(v);
+    const float eta = u + v;
+    const int alone = (x == 1.0f) & (u < -0.6931472f);
+    const float e = exp_f(-abs_f(eta));
+    const float larger = 1.0f / (1.0f + e);
+    const float share = eta < 0.0f ? e * larger : larger;
+    const float whole = alone ? share : a * rising_stirling_slope_f(x, a);
+    const float grown = alone ? 0.0f : log1p_f(a * x);
+    return whole - overdispersed_pull_by_log_f(alone ? 0.0f : x, u, v, grown);
+}
+
+INLINE float overdispersed_deviance_f(float x, float u, float v)
+{
+    const int some = x > 0.0f;
+    const float k = some ? x : 1.0f;
+    const float grown = log1p_f(exp_f(v) * x);
+    const float share = -overdispersed_score_f(x, u, v);
+    const float t = -share / k;
+    const int near = some & (abs_f(t - 0.2f) < 0.6f);
+    const float far = -share - x * ((u - log_f(k)) + (grown - softplus_f(u + v)));
+    const float count = near ? -share * t * bend_near_f(clamp_f(t, -0.4f, 0.8f)) : far;
+    return overdispersed_pull_by_log_f(x, u, v, grown) + count;
+}
+
+INLINE float binomial_part_f(float k, float pull, float u, float log)
+{
+    const float t = pull / (k > 0.0f ? k : 1.0f);
+    const int near = (k > 0.0f) & (abs_f(t - 0.2f) < 0.6f);
+    const float far = pull - k * (log - softplus_f(-u));
+    return near ? pull * t * bend_near_f(clamp_f(t, -0.4f, 0.8f)) : far;
+}
+
+INLINE float binomial_deviance_f(float a, float b, float u)
+{
+    const float pull = binomial_pull_f(a, b, u);
+    const float low = min_f(a, b);
+    const float most = max_f(a, b);
+    const float high = most > 0.0f ? most : 1.0f;
+    const float ratio = sqrt_f(low > 0.0f ? low : high) / sqrt_f(high);
+    const float small = log1p_f(low / high);
+    const float large = small - 2.0f * log_f(ratio);
+    return binomial_part_f(a, pull, u, a < b ? large : small)
+        + binomial_part_f(b, -pull, -u, a < b ? small : large);
+}
