@@ -1107,9 +1107,8 @@ binomial_deviance = make_special(
     ),
     spelling=f"""
 def binomial_deviance(a, b, u):
-    # of a against b at the logit u, 0 where u = log(a/b). With p = b s - a (1 - s), the pull, and
-    # s = logistic(u) it is a (c - log(1 + c)) + b (d - log(1 + d)) for c = p/a and d = -p/b: no
-    # term is negative
+    # of a against b at the logit u of s, 0 where u = log(a/b). With the pull p = b s - a (1 - s) it
+    # is a (c - log(1 + c)) + b (d - log(1 + d)) for c = p/a and d = -p/b: no term is negative
     pull = binomial_pull(a, b, u)
     low, high = torch.minimum(a, b), torch.maximum(a, b)
     some = low > 0
