@@ -78,6 +78,7 @@ def test_one_without_c_says_what_to_do():
         c_function(row)
 
 
+NEAR = 2.0**23 - 1  # from 2^23 on, float32 numbers are a radian and more apart
 # name -> its meaning in double precision, from where to where, bound in ulp
 UNARY = {
     "exp_f": (np.exp, -np.inf, np.inf, 1.0),
@@ -87,6 +88,9 @@ UNARY = {
     "sigmoid_f": (special.expit, -np.inf, np.inf, 2.5),
     "tanh_f": (np.tanh, -np.inf, np.inf, 2.5),
     "sinh_f": (np.sinh, -88.0, 88.0, 2.5),
+    "sin_f": (np.sin, -NEAR, NEAR, 2.0),
+    "cos_f": (np.cos, -NEAR, NEAR, 2.0),
+    "tan_f": (np.tan, -NEAR, NEAR, 4.0),
     "erfcx_f": (special.erfcx, -np.inf, np.inf, 6.0),
     "i0e_f": (special.i0e, 0.0, np.inf, 4.0),
     "lgamma_f": (special.gammaln, 0.0, np.inf, 3.0),
@@ -121,6 +125,8 @@ def test_an_elementary_function_is_good_to_a_few_ulp(name):
 # Rows with a C of their own -> from where to where, bound in ulp, against the row in float64
 WRITTEN = {
     "log1p_bend": (np.nextafter(np.float32(-1), np.float32(0)), np.inf, 10.0),
+    "log_i0e": (0.0, np.inf, 3.0),
+    "bessel_gap": (0.0, np.inf, 5.0),
     "binet": (0.0, 1e30, 14.0),  # at 1/3, where two terms five times as large cancel
 }
 
@@ -136,6 +142,15 @@ def test_a_row_written_in_c_is_good_to_a_few_ulp(name):
     unit = np.spacing(np.maximum(truth.abs().float().numpy(), np.finfo(np.float32).tiny))
     error = (got - truth).abs().numpy() / unit
     assert error.max() <= bound, u[error.argmax()]
+
+
+@pytest.mark.parametrize("name", ["sin_f", "cos_f"])
+def test_a_far_angle_keeps_its_place_on_the_circle(name):
+    u = floats(-np.inf, np.inf)
+    u = u[np.isfinite(u) & (np.abs(u) > NEAR)]
+    error = np.abs(in_c(name)(torch.from_numpy(u)).numpy() - UNARY[name][0](u.astype(np.float64)))
+    assert error.max() <= 1.5e-7, u[error.argmax()]
+    assert in_c(name)(torch.tensor([torch.inf, -torch.inf] * 8)).isnan().all()
 
 
 @pytest.mark.parametrize("name", UNARY)

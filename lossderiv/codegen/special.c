@@ -180,3 +180,54 @@ INLINE float binomial_deviance_f(float a, float b, float u)
     return binomial_part_f(a, pull, u, a < b ? large : small)
         + binomial_part_f(b, -pull, -u, a < b ? small : large);
 }
+
+/* Up to 5 by I0's power series (DLMF 10.25.2), from there on by a polynomial in 1/kappa for
+   1/(8 kappa (exp(-kappa) I0)^2), about pi/4 (DLMF 10.40.1): one logarithm for both. */
+INLINE float log_i0e_f(float kappa)
+{
+    const int near = kappa < 5.0f;
+    const float s = near ? kappa * kappa : 0.0f;
+    const float s2 = s * s;
+    const float a = muladd_f(s, 1.56249531e-2f, 2.50000025e-1f);
+    const float b = muladd_f(s, 6.77620262e-6f, 4.34052423e-4f);
+    const float c = muladd_f(s, 4.36444972e-10f, 6.84211815e-8f);
+    const float above = muladd_f(muladd_f(muladd_f(s2, 3.36238488e-12f, c), s2, b), s2, a);
+    const float t = 1.0f / clamp_min_f(kappa, 5.0f) - 0.1f;
+    const float t2 = t * t;
+    const float d = muladd_f(t, -2.14206363e-1f, 7.64930094e-1f);
+    const float e = muladd_f(t, -1.98524789e-1f, -1.10303031e-1f);
+    const float f = muladd_f(t, -2.97121235f, -7.54241718e-1f);
+    const float g = muladd_f(t, 1.03036681e2f, 7.88963875f);
+    const float turn = muladd_f(muladd_f(muladd_f(g, t2, f), t2, e), t2, d);
+    const float log = log1p_f(near ? s * above : kappa * turn - 1.0f);
+    return near ? log - kappa : -1.03972077f - 0.5f * log;
+}
+
+/* Up to 4 a polynomial in kappa, from there on one in 1/kappa for kappa (1 - I1/I0), about 1/2
+   (DLMF 10.40.1). */
+INLINE float bessel_gap_f(float kappa)
+{
+    const float t = clamp_max_f(kappa, 4.0f) - 2.0f;
+    const float t2 = t * t;
+    const float a = muladd_f(t, -1.64223233e-1f, 3.02225339e-1f);
+    const float b = muladd_f(t, -1.88553736e-2f, 6.8424878e-2f);
+    const float c = muladd_f(t, 1.13782659e-3f, 1.82202806e-3f);
+    const float d = muladd_f(t, 1.62141406e-4f, -6.68039389e-4f);
+    const float e = muladd_f(t, -1.83914336e-5f, 6.29606008e-7f);
+    const float f = muladd_f(t, -8.59802279e-7f, 8.25666847e-6f);
+    const float g = muladd_f(t, 2.3182052e-7f, -7.36302923e-7f);
+    const float h = muladd_f(t, -1.09307181e-8f, 1.92745607e-8f);
+    const float near = muladd_f(muladd_f(muladd_f(h, t2, g), t2, f), t2, e);
+    const float close = muladd_f(muladd_f(muladd_f(muladd_f(near, t2, d), t2, c), t2, b), t2, a);
+    const float i = 1.0f / clamp_min_f(kappa, 4.0f);
+    const float w = i - 0.125f;
+    const float w2 = w * w;
+    const float j = muladd_f(w, 1.71300322e-1f, 5.18116017e-1f);
+    const float k = muladd_f(w, 1.03557619f, 2.92778365e-1f);
+    const float l = muladd_f(w, -1.47754807e1f, 3.50767927f);
+    const float m = muladd_f(w, -2.34185595e2f, -2.45749412e2f);
+    const float n = muladd_f(w, 1.48640594e4f, 7.58172793e3f);
+    const float o = muladd_f(w, -2.4514917e5f, -1.14621804e5f);
+    const float far = muladd_f(muladd_f(muladd_f(o, w2, n), w2, m), w2, l);
+    return kappa < 4.0f ? -close : -i * muladd_f(muladd_f(far, w2, k), w2, j);
+}
