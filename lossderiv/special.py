@@ -10,6 +10,7 @@ inside (0, 1); ``x`` a count, or any number that is not negative.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import indent
 
 import sympy as sp
@@ -22,7 +23,7 @@ from lossderiv.symbolic.functions import Special, make_special
 ZERO = sp.Integer(0)
 
 
-def _taylor(coefficients: list[sp.Rational], few: int = 6) -> str:
+def _taylor(coefficients: Sequence[sp.Rational | float], few: int = 6) -> str:
     """The text of a polynomial in ``s``, with as many terms as the number type can feel.
 
     float64 takes all of them, the narrower types the first ``few``.
@@ -181,6 +182,62 @@ HALF_STEP_SLOPE = (  # minus its slope, times h, from 2 on
         0.703368833475594,
         0.7004768902567329,
     ),
+)
+
+
+# For the smallest largest relative error in single precision: (I0(k) - 1)/k^2 in k^2 for k up to 5,
+# and exp(2 k) / (8 k I0(k)^2) in 1/k - 1/10 from there on; 1 - I1(k)/I0(k) in k - 2 for k up to 4,
+# and k times that in 1/k - 1/8 from there on.
+I0_NEAR = (
+    0.250000025,
+    0.0156249531,
+    0.000434052423,
+    6.77620262e-06,
+    6.84211815e-08,
+    4.36444972e-10,
+    3.36238488e-12,
+)
+I0_FAR = (
+    0.764930094,
+    -0.214206363,
+    -0.110303031,
+    -0.198524789,
+    -0.754241718,
+    -2.97121235,
+    7.88963875,
+    103.036681,
+)
+BESSEL_NEAR = (
+    0.302225339,
+    -0.164223233,
+    0.068424878,
+    -0.0188553736,
+    0.00182202806,
+    0.00113782659,
+    -0.000668039389,
+    0.000162141406,
+    6.29606008e-07,
+    -1.83914336e-05,
+    8.25666847e-06,
+    -8.59802279e-07,
+    -7.36302923e-07,
+    2.3182052e-07,
+    1.92745607e-08,
+    -1.09307181e-08,
+)
+BESSEL_FAR = (
+    0.518116017,
+    0.171300322,
+    0.292778365,
+    1.03557619,
+    3.50767927,
+    -14.7754807,
+    -245.749412,
+    -234.185595,
+    7581.72793,
+    14864.0594,
+    -114621.804,
+    -245149.17,
 )
 
 
@@ -1229,10 +1286,21 @@ log_i0e = make_special(
     slopes=(lambda kappa: bessel_gap(kappa),),
     spelling=f"""
 def log_i0e(kappa):
-    # log(I0(kappa) exp(-kappa)): the power series of I0 near 0 (DLMF 10.25.2)
+    # log(I0(kappa) exp(-kappa)): the power series of I0 near 0 (DLMF 10.25.2). Single precision has
+    # enough in it up to 5, and from there on in a polynomial in 1/kappa for
+    # exp(2 kappa) / (8 kappa I0(kappa)^2), about pi/4 (DLMF 10.40.1)
+    if kappa.dtype != torch.float64:
+        near = kappa < 5.0
+        s = torch.clamp_max(kappa, 5.0) ** 2
+{indent(_taylor(I0_NEAR, few=len(I0_NEAR)), "    ")}
+        above = s * series
+        s = 1.0 / torch.clamp_min(kappa, 5.0) - 0.1
+{indent(_taylor(I0_FAR, few=len(I0_FAR)), "    ")}
+        log = torch.log1p(torch.where(near, above, kappa * series - 1.0))
+        return torch.where(near, log - kappa, -1.0397207708399179 - 0.5 * log)
     near = kappa < 1.0
     s = 0.25 * torch.where(near, kappa, 0.0) ** 2
-{_taylor([1 / sp.factorial(n + 1) ** 2 for n in range(9)], few=5)}
+{_taylor([1 / sp.factorial(n + 1) ** 2 for n in range(9)])}
     far = torch.log(torch.special.i0e(torch.where(near, 1.0, kappa)))
     return torch.where(near, torch.log1p(s * series) - kappa, far)
 """,
@@ -1261,11 +1329,20 @@ bessel_gap = make_special(
     "bessel_gap",
     meaning=lambda kappa: sp.besseli(1, kappa) / sp.besseli(0, kappa) - 1,
     slopes=(lambda kappa: bessel_gap_slope(kappa),),
-    spelling="""
+    spelling=f"""
 def bessel_gap(kappa):
-    # I1(kappa) / I0(kappa) - 1, about -1/(2 kappa) for large kappa
-    v = 0.5 + bessel_lag(kappa)
-    return -v / (kappa + v)
+    # I1(kappa) / I0(kappa) - 1, about -1/(2 kappa) for large kappa. Single precision has enough in
+    # two polynomials: one in kappa up to 4, one in 1/kappa for kappa (1 - I1/I0) from there on
+    if kappa.dtype == torch.float64:
+        v = 0.5 + bessel_lag(kappa)
+        return -v / (kappa + v)
+    s = torch.clamp_max(kappa, 4.0) - 2.0
+{_taylor(BESSEL_NEAR, few=len(BESSEL_NEAR))}
+    near = series
+    i = 1.0 / torch.clamp_min(kappa, 4.0)
+    s = i - 0.125
+{_taylor(BESSEL_FAR, few=len(BESSEL_FAR))}
+    return torch.where(kappa < 4.0, -near, -i * series)
 """,
 )
 
