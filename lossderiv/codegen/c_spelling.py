@@ -19,7 +19,9 @@ from lossderiv.errors import SpellingError
 from lossderiv.symbolic.functions import Special
 
 # Functions of torch, and rows of the table that have a quicker C than their spelling read as C.
-WRITTEN = tuple(Path(__file__).with_name(name) for name in ("elementary.c", "special.c"))
+WRITTEN = tuple(
+    Path(__file__).with_name(f"{name}.c") for name in ("elementary", "circular", "special")
+)
 
 # torch functions and what they are called in elementary.c.
 IN_C = {
@@ -203,7 +205,7 @@ class _Keep(ast.NodeTransformer):
 
 @cache
 def elementary() -> dict[str, str]:
-    """Name -> text of the functions of elementary.c and special.c, in their order."""
+    """Name -> text of the functions written in C, in their order."""
     texts = [file.read_text(encoding="utf-8").strip() for file in WRITTEN]
     paragraphs = [p for text in texts for p in text.split("\n\n")]
     named = ((re.search(r"INLINE \w+ (\w+)\(", p), p) for p in paragraphs)
