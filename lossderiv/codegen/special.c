@@ -180,3 +180,88 @@ INLINE float binomial_deviance_f(float a, float b, float u)
     return binomial_part_f(a, pull, u, a < b ? large : small)
         + binomial_part_f(b, -pull, -u, a < b ? small : large);
 }
+
+/* One logarithm: from 2^63 on, of the square of z/2^64. */
+INLINE float log1p_square_f(float z)
+{
+    const float a = abs_f(z);
+    const int large = a > 9.22337204e18f;
+    const float scaled = large ? a * 5.42101086e-20f : a;
+    const float square = scaled * scaled;
+    const float log = log1p_f(large ? square - 1.0f : square);
+    return large ? log + 88.7228391f : log;
+}
+
+/* 1/(1 + z^2) is i^2 q with i = 1/max(|z|, 1), and z^2/(1 + z^2) is (z i)^2 q. */
+INLINE float smaller_inverse_f(float z)
+{
+    return 1.0f / clamp_min_f(abs_f(z), 1.0f);
+}
+
+INLINE float square_share_f(float z)
+{
+    const float i = smaller_inverse_f(z);
+    const float u = z * i;
+    return 1.0f / (u * u + i * i);
+}
+
+INLINE float cauchy_score_f(float z)
+{
+    const float i = smaller_inverse_f(z);
+    return 2.0f * (z * i) * i * square_share_f(z);
+}
+
+INLINE float student_score_f(float z, float v)
+{
+    const float root = exp_f(-0.5f * v);
+    const float w = z * root;
+    const float i = smaller_inverse_f(w);
+    return z * i * (1.0f + root * root) * i * square_share_f(w);
+}
+
+INLINE float student_balance_f(float z, float v)
+{
+    const float w = z * exp_f(-0.5f * v);
+    const float i = smaller_inverse_f(w);
+    return (1.0f - z) * i * ((1.0f + z) * i) * square_share_f(w);
+}
+
+INLINE float scaled_square_pull_f(float k, float z)
+{
+    const float v = square_f(clamp_max_f(abs_f(z), 0.8f));
+    const float q = square_share_f(z);
+    const float u = z * smaller_inverse_f(z);
+    const float close = k * v * v * (q - bend_near_f(v));
+    return abs_f(z) < 0.8f ? close : k * (log1p_square_f(z) - u * u * q);
+}
+
+/* One step up, from h = nu/2 to z = h + 1, where z times the constant is a polynomial in 1/z^2. */
+INLINE float student_constant_f(float nu)
+{
+    const float h = 0.5f * nu;
+    const float i = 1.0f / (h + 1.0f);
+    const float s = i * i;
+    const float s2 = s * s;
+    const float a = muladd_f(s, -5.20791166e-3f, 1.24999997e-1f);
+    const float b = muladd_f(s, -1.06826869e-3f, 1.55146421e-3f);
+    const float c = muladd_f(s, -7.60713594e-4f, 9.73701204e-4f);
+    const float d = muladd_f(s, -8.38445837e-5f, 3.77810839e-4f);
+    const float tail = i * muladd_f(muladd_f(muladd_f(d, s2, c), s2, b), s2, a);
+    return 0.5f * log1p_f(0.25f / h * i) + tail;
+}
+
+/* As student_constant: minus z^2 times its slope in z. */
+INLINE float student_constant_pull_f(float nu)
+{
+    const float h = 0.5f * nu;
+    const float i = 1.0f / (h + 1.0f);
+    const float s = i * i;
+    const float s2 = s * s;
+    const float a = muladd_f(s, -1.5624367e-2f, 1.24999997e-1f);
+    const float b = muladd_f(s, -7.86459179e-3f, 7.78649452e-3f);
+    const float c = muladd_f(s, -1.52412859e-2f, 1.10232565e-2f);
+    const float d = muladd_f(s, -1.21676717e-2f, 1.65279141e-2f);
+    const float e = muladd_f(s, -1.00248342e-3f, 5.26837386e-3f);
+    const float tail = muladd_f(muladd_f(muladd_f(muladd_f(e, s2, d), s2, c), s2, b), s2, a);
+    return -(0.25f / (h + 0.5f) * i + tail * i * (h * i));
+}
