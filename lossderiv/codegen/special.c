@@ -265,3 +265,42 @@ INLINE float student_constant_pull_f(float nu)
     const float tail = muladd_f(muladd_f(muladd_f(muladd_f(e, s2, d), s2, c), s2, b), s2, a);
     return -(0.25f / (h + 0.5f) * i + tail * i * (h * i));
 }
+
+/* Two steps up (DLMF 5.5.2) to z = a + 2 and w = z + b. There psi(k) = log k - 1/(2 k) - R(1/k^2)
+   with a polynomial R (DLMF 5.11.2), fitted to its slope; the difference of two of its values is
+   taken by Horner's scheme for the quotient, so that a small b loses nothing. */
+INLINE float digamma_gap_f(float a, float b)
+{
+    const float z = a + 2.0f;
+    const float w = z + b;
+    const float i = 1.0f / z;
+    const float j = 1.0f / w;
+    const float s = i * i;
+    const float t = j * j;
+    const float p0 = muladd_f(2.05567766e-3f, t, -3.17905348e-3f);
+    const float p1 = muladd_f(p0, t, 3.87345976e-3f);
+    const float p2 = muladd_f(p1, t, -8.32946243e-3f);
+    const float p3 = muladd_f(p2, t, 8.33332988e-2f);
+    const float q0 = muladd_f(2.05567766e-3f, s, p0);
+    const float q1 = muladd_f(q0, s, p1);
+    const float q2 = muladd_f(q1, s, p2);
+    const float quotient = muladd_f(q2, s, p3);
+    const float part = b * j * i;
+    const float tail = part * (0.5f + (i + j) * quotient);
+    const float first = b / (a + b) / a;
+    const float second = b / (a + 1.0f + b) / (a + 1.0f);
+    return -(first + second + log1p_f(b * i) + tail);
+}
+
+/* By Stirling's formula at x + r and r = 1/a: what is large in it cancels on paper. */
+INLINE float rising_log_f(float x, float a)
+{
+    const float r = clamp_max_f(1.0f / a, 1e17f);
+    const float y = a * x;
+    const float log_r = log_f(r);
+    const float grown = log1p_f(y);
+    const float near = x * (grown - y * bend_near_f(clamp_max_f(y, 0.8f)));
+    const float far = (x + r) * grown - x;
+    const float binets = binet_by_log_f(x + r, log_r + grown) - binet_by_log_f(r, log_r);
+    return (y < 0.8f ? near : far) - 0.5f * grown + binets;
+}
