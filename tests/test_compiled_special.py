@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import re
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from test_special_numerics import ROWS, arguments, in_torch, misses
 
 from lossderiv.codegen.c_kernel import HEAD
 from lossderiv.codegen.c_spelling import IN_C, c_function, elementary, needed
+from lossderiv.codegen.c_spelling import WRITTEN as FILES
 from lossderiv.errors import SpellingError
 from lossderiv.native import load
 from lossderiv.special import SPECIAL
@@ -161,6 +163,13 @@ def test_a_far_angle_keeps_its_place_on_the_circle(name):
 def test_no_number_stays_no_number(name):
     u = torch.tensor([torch.nan] * 20)
     assert in_c(name)(u).isnan().all()
+
+
+def test_no_function_is_written_twice():
+    names = [
+        n for file in FILES for n in re.findall(r"^INLINE \w+ (\w+)\(", file.read_text(), re.M)
+    ]
+    assert sorted(names) == sorted(elementary())
 
 
 def test_every_name_is_there():

@@ -308,21 +308,6 @@ INLINE float pow_f(float a, float b)
     return __builtin_powf(a, b);
 }
 
-INLINE float sin_f(float u)
-{
-    return __builtin_sinf(u);
-}
-
-INLINE float cos_f(float u)
-{
-    return __builtin_cosf(u);
-}
-
-INLINE float tan_f(float u)
-{
-    return __builtin_tanf(u);
-}
-
 INLINE float atan_f(float u)
 {
     return __builtin_atanf(u);
