@@ -165,6 +165,19 @@ def test_the_explorer_is_accessible_after_use(explorer_at, look, colours):
     assert screen.accessibility(page) == []
 
 
+def test_a_question_about_the_float_type_is_answered_for_double_precision():
+    """Either way round, and whatever else the branch not taken contains."""
+    text = "def f(x):\n    if x.dtype {} torch.float64:\n        return x\n    return -x"
+    assert "return x;" in javascript.functions(text.format("=="))["f"]
+    assert javascript.functions(text.format("!="))["f"] == "function f(x) {\nreturn (-x);\n}"
+
+
+@pytest.mark.parametrize("name", EXPLORABLE)
+def test_every_number_of_a_family_has_a_javascript_form(name):
+    written = explorer.formulas(pages.Family(FAMILIES[name]).derivation)
+    assert {"loss", "gradient", "theta"} <= set(written)
+
+
 def test_python_without_a_javascript_form_is_refused():
     with pytest.raises(javascript.JavaScriptError, match="While"):
         javascript.functions("def f(x):\n    while x > 1:\n        x = x / 2\n    return x")

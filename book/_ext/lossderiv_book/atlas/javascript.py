@@ -67,8 +67,9 @@ def _statement(node: ast.stmt) -> list[str]:
             return [f"return {_text(value)};"]
         case ast.Assign(targets=targets, value=value):
             return [f"{' = '.join(map(_text, [*targets, value]))};"]
-        case ast.If(test=test, body=body) if _is_double(test):
-            return [line for s in body for line in _statement(s)]
+        case ast.If(test=test, body=body, orelse=others) if _asks_for_double(test):
+            chosen = body if _is_double(test) else others
+            return [line for s in chosen for line in _statement(s)]
         case ast.For(target=target, iter=things, body=body):
             inside = [line for s in body for line in _statement(s)]
             return [f"for ({_text(target)} of {_text(things)}) {{", *inside, "}"]
@@ -78,6 +79,11 @@ def _statement(node: ast.stmt) -> list[str]:
 def _is_double(node: ast.expr) -> bool:
     """Whether the question is ``….dtype == torch.float64``, which here is always answered yes."""
     return ast.unparse(node).endswith(".dtype == torch.float64")
+
+
+def _asks_for_double(node: ast.expr) -> bool:
+    """Whether the question is that one or its opposite."""
+    return _is_double(node) or ast.unparse(node).endswith(".dtype != torch.float64")
 
 
 def _text(node: ast.expr) -> str:
@@ -94,8 +100,8 @@ def _text(node: ast.expr) -> str:
             return f"({_text(left)} {OPERATORS[type(op)]} {_text(right)})"
         case ast.UnaryOp(op=op, operand=operand) if type(op) in OPERATORS:
             return f"({OPERATORS[type(op)]}{_text(operand)})"
-        case ast.IfExp(test=test, body=body) if _is_double(test):
-            return _text(body)
+        case ast.IfExp(test=test, body=body, orelse=other) if _asks_for_double(test):
+            return _text(body if _is_double(test) else other)
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             return f"[{', '.join(map(_text, parts))}]"
         case ast.Starred(value=value):
