@@ -84,9 +84,16 @@ NEAR = 2.0**23 - 1  # from 2^23 on, float32 numbers are a radian and more apart
 # name -> its meaning in double precision, from where to where, bound in ulp
 UNARY = {
     "exp_f": (np.exp, -np.inf, np.inf, 1.0),
+    "exp_down_f": (np.exp, -np.inf, 0.0, 1.0),
     "expm1_f": (np.expm1, -np.inf, np.inf, 1.5),
     "log_f": (np.log, 0.0, np.inf, 1.0),
     "log1p_f": (np.log1p, -1.0, np.inf, 1.5),
+    "log1p_unit_f": (np.log1p, 0.0, 1.0, 2.0),
+    "softplus_f": (lambda u: np.logaddexp(0.0, u), -np.inf, np.inf, 2.5),
+    "softplus_down_f": (lambda u: np.logaddexp(0.0, u), -np.inf, 0.0, 2.5),
+    "sigmoid_down_f": (special.expit, -np.inf, 0.0, 2.5),
+    "sign_f": (np.sign, -np.inf, np.inf, 0.0),
+    "step_f": (lambda u: 0.5 + 0.5 * np.sign(u), -np.inf, np.inf, 0.0),
     "sigmoid_f": (special.expit, -np.inf, np.inf, 2.5),
     "tanh_f": (np.tanh, -np.inf, np.inf, 2.5),
     "sinh_f": (np.sinh, -88.0, 88.0, 2.5),

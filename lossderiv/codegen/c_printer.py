@@ -30,6 +30,7 @@ PLAIN = {
     "digamma",
     "relu",
 }  # special functions that are one function of torch
+DOWN = {f"{n}_f": f"{n}_down_f" for n in ("exp", "softplus", "sigmoid")}  # for what is never > 0
 CALLED = {"logistic": "sigmoid_f"} | {n: f"{n}_f" for n in PLAIN}
 CALLED |= {name: IN_C[text.removeprefix("torch.")] for name, text in TORCH.items()}
 
@@ -97,6 +98,8 @@ class CPrinter(C99CodePrinter):
         called = CALLED.get(name) or (f"{name}_f" if isinstance(expr, Special) else None)
         if called is None or not all(isinstance(a, sp.Expr) for a in expr.args):
             raise SpellingError(f"The function {name} in {expr} has no C spelling.")
+        if called in DOWN and expr.args[0].is_nonpositive:
+            called = DOWN[called]
         return f"{called}({', '.join(self._print(a) for a in expr.args)})"
 
     _print_exp = _print_log = _print_Abs = _print_sign = _print_loggamma = _print_Function

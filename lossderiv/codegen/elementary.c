@@ -71,7 +71,7 @@ INLINE float clamp_max_f(float u, float high)
 
 INLINE float clamp_f(float u, float low, float high)
 {
-    return u < low ? low : u > high ? high : u;
+    return clamp_max_f(clamp_min_f(u, low), high);
 }
 
 INLINE float relu_f(float u)
@@ -82,7 +82,13 @@ INLINE float relu_f(float u)
 /* -1, 0 or 1. */
 INLINE float sign_f(float u)
 {
-    return u > 0.0f ? 1.0f : u < 0.0f ? -1.0f : u;
+    return __builtin_islessgreater(u, 0.0f) ? __builtin_copysignf(1.0f, u) : u;
+}
+
+/* 0, 1/2 or 1. */
+INLINE float step_f(float u)
+{
+    return muladd_f(0.5f, sign_f(u), 0.5f);
 }
 
 /* The whole number next to u, for |u| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction. */
@@ -114,14 +120,36 @@ INLINE float expm1_near_f(float r)
     return muladd_f(muladd_f(muladd_f(high, r2, middle), r2, low), r2, r);
 }
 
-/* exp(u) = 2^n exp(r), the power in two halves so that neither overflows. */
+/* scale exp(r) for |r| <= log(2)/2; a power of two for scale is multiplied in by the compiler. */
+INLINE float exp_near_f(float r, float scale)
+{
+    const float r2 = r * r;
+    const float a = muladd_f(r, 1.66665195e-1f * scale, 4.99999934e-1f * scale);
+    const float b = muladd_f(r, 8.36885120e-3f * scale, 4.16684001e-2f * scale);
+    const float q = muladd_f(muladd_f(1.38143739e-3f * scale, r2, b), r2, a);
+    return muladd_f(muladd_f(q, r, scale), r, scale);
+}
+
+/* exp(u) for u <= 0: 2^(n+64) (2^-64 exp(r)), so that what is subnormal is rounded once. Beside
+   1.5 * 2^23 + 127 + 64, the last bits of n are an exponent already. */
+INLINE float exp_down_f(float u)
+{
+    const float v = clamp_min_f(u, -104.0f);
+    const float beside = muladd_f(v, 1.44269504f, 12583103.0f);
+    const float power = from_bits_f((int32_t)((uint32_t)to_bits_f(beside) << 23));
+    const float r = less_logs_of_two_f(v, beside - 12583103.0f);
+    return exp_near_f(r, 5.42101086e-20f) * power;
+}
+
+/* exp(u) by the same way, above 0 as 2^(n-1) (2 exp(r)). */
 INLINE float exp_f(float u)
 {
-    const float n = nearest_f(u * 1.44269504f);
-    const float half = nearest_f(0.5f * n);
-    const float p = 1.0f + expm1_near_f(less_logs_of_two_f(u, n));
-    const float inside = p * power_of_two_f(half) * power_of_two_f(n - half);
-    return u > 89.0f ? from_bits_f(0x7f800000) : u < -104.0f ? 0.0f : inside;
+    const float v = clamp_f(u, -104.0f, 89.0f);
+    const float zero = u < 0.0f ? 12583103.0f : 12583038.0f;
+    const float beside = muladd_f(v, 1.44269504f, zero);
+    const float power = from_bits_f((int32_t)((uint32_t)to_bits_f(beside) << 23));
+    const float p = exp_near_f(less_logs_of_two_f(v, beside - zero), 1.0f);
+    return p * power * (u < 0.0f ? 5.42101086e-20f : 2.0f);
 }
 
 /* exp(u) - 1 = 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)). */
@@ -184,10 +212,39 @@ INLINE float log1p_f(float u)
     return log_ends_f(w, log_from_f(f + back, (float)e));
 }
 
-/* 1/(1 + exp(-u)), from exp(-|u|) on either side. */
+/* log(1 + u) for 0 <= u <= 1, where no power of two has to be taken out. */
+INLINE float log1p_unit_f(float u)
+{
+    const float u2 = u * u;
+    const float a = muladd_f(u, 3.33213227e-1f, -4.99996480e-1f);
+    const float b = muladd_f(u, 1.91536577e-1f, -2.48571645e-1f);
+    const float c = muladd_f(u, 7.92045944e-2f, -1.37538077e-1f);
+    const float d = muladd_f(u, 5.36483270e-3f, -3.00658267e-2f);
+    const float q = muladd_f(muladd_f(d, u2, c), u2 * u2, muladd_f(b, u2, a));
+    return muladd_f(q, u2, u);
+}
+
+/* log(1 + exp(u)), for u <= 0 and for all u. */
+INLINE float softplus_down_f(float u)
+{
+    return log1p_unit_f(exp_down_f(u));
+}
+
+INLINE float softplus_f(float u)
+{
+    return relu_f(u) + softplus_down_f(-abs_f(u));
+}
+
+/* 1/(1 + exp(-u)), for u <= 0 and, from exp(-|u|) on either side, for all u. */
+INLINE float sigmoid_down_f(float u)
+{
+    const float e = exp_down_f(u);
+    return e / (1.0f + e);
+}
+
 INLINE float sigmoid_f(float u)
 {
-    const float e = exp_f(-abs_f(u));
+    const float e = exp_down_f(-abs_f(u));
     return (u < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
@@ -195,7 +252,7 @@ INLINE float sigmoid_f(float u)
 INLINE float logaddexp_f(float a, float b)
 {
     const float apart = a == b ? 0.0f : abs_f(a - b);
-    return max_f(a, b) + log1p_f(exp_f(-apart));
+    return max_f(a, b) + log1p_unit_f(exp_down_f(-apart));
 }
 
 INLINE float tanh_f(float u)

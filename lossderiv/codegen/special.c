@@ -112,7 +112,7 @@ INLINE float rising_stirling_slope_f(float x, float a)
 INLINE float overdispersed_score_f(float x, float u, float v)
 {
     const float eta = u + v;
-    const float e = exp_f(-abs_f(eta));
+    const float e = exp_down_f(-abs_f(eta));
     const float larger = 1.0f / (1.0f + e);
     const float first = exp_f(eta < 0.0f ? u : -v) * larger;
     return first - x * (eta < 0.0f ? larger : e * larger);
@@ -139,7 +139,7 @@ INLINE float overdispersed_balance_f(float x, float u, float v)
     const float a = exp_f(v);
     const float eta = u + v;
     const int alone = (x == 1.0f) & (u < -0.6931472f);
-    const float e = exp_f(-abs_f(eta));
+    const float e = exp_down_f(-abs_f(eta));
     const float larger = 1.0f / (1.0f + e);
     const float share = eta < 0.0f ? e * larger : larger;
     const float whole = alone ? share : a * rising_stirling_slope_f(x, a);
