@@ -1,5 +1,8 @@
 """The default tier: one generated kernel computes loss and gradient together, in forward.
 
+Backward gives the slopes away and keeps no reference: so torch takes one as a leaf's ``.grad``
+without a copy, and who changes it changes nothing here. A second backward computes them again.
+
 Large tensors are worked through in blocks that stay in the processor's cache, each gradient
 written into its place; a sum adds float32 block sums in double precision.
 """
@@ -22,21 +25,23 @@ class Summed(torch.autograd.Function):
     def forward(ctx, program: Program, s: float, x: Tensor, *outputs: Tensor) -> Tensor:
         if True not in ctx.needs_input_grad:
             return run(program, outputs, x, s, slopes=False)[0]
-        value, *slopes = run(program, outputs, x, s, slopes=True)
+        value, *ctx.slopes = run(program, outputs, x, s, slopes=True)
         ctx.program, ctx.s = program, s
-        ctx.save_for_backward(x, *outputs, *slopes)
+        ctx.save_for_backward(x, *outputs)
         return value
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        saved = ctx.saved_tensors
-        first = len(saved) // 2 + 1  # of the slopes, which come after x and the outputs
         if torch.is_grad_enabled():  # a graph of the gradient is wanted: derive it, do not reuse
-            return (None, None, None, *slopes_with_graph(ctx.program, grad * ctx.s, *saved[:first]))
-        slopes = saved[first:]
+            slopes = slopes_with_graph(ctx.program, grad * ctx.s, *ctx.saved_tensors)
+            return (None, None, None, *slopes)
+        slopes, ctx.slopes = ctx.slopes, None
+        if slopes is None:  # given away before
+            x, *outputs = ctx.saved_tensors
+            _, *slopes = run(ctx.program, outputs, x, ctx.s, slopes=True)
         if grad.is_cpu and grad.item() == 1.0:
             return (None, None, None, *slopes)
-        return (None, None, None, *(grad * g for g in slopes))
+        return (None, None, None, *(g.mul_(grad) for g in slopes))
 
 
 class Each(torch.autograd.Function):
@@ -46,19 +51,21 @@ class Each(torch.autograd.Function):
     def forward(ctx, program: Program, x: Tensor, *outputs: Tensor) -> Tensor:
         if True not in ctx.needs_input_grad:
             return program.each_value(*outputs, x, 1.0)[0]
-        value, *slopes = program.each(*outputs, x, 1.0)
+        value, *ctx.slopes = program.each(*outputs, x, 1.0)
         ctx.program = program
-        ctx.save_for_backward(x, *outputs, *slopes)
+        ctx.save_for_backward(x, *outputs)
         return value
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        saved = ctx.saved_tensors
-        first = len(saved) // 2 + 1
         weight = grad[..., None] if ctx.program.is_vector else grad
         if torch.is_grad_enabled():
-            return (None, None, *slopes_with_graph(ctx.program, weight, *saved[:first]))
-        return (None, None, *(weight * g for g in saved[first:]))
+            return (None, None, *slopes_with_graph(ctx.program, weight, *ctx.saved_tensors))
+        slopes, ctx.slopes = ctx.slopes, None
+        if slopes is None:
+            x, *outputs = ctx.saved_tensors
+            _, *slopes = ctx.program.each(*outputs, x, 1.0)
+        return (None, None, *(g.mul_(weight) for g in slopes))
 
 
 def slopes_with_graph(

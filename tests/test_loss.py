@@ -707,3 +707,20 @@ def test_targets_drawn_by_domain_are_accepted(family):
     d = derived(family)
     assert targets(d.density.data, (2,), torch.Generator().manual_seed(0)).shape[0] == 2
     assert CLASSES > 2
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_gradient_that_was_given_away_is_computed_again(reduction, compiled):
+    """Whoever has changed the first one in place changes nothing in the second."""
+    eta = torch.linspace(-2, 2, 12).requires_grad_()
+    loss = ld.loss("bernoulli", reduction=reduction, compiled=compiled)
+    value = loss(eta, (torch.arange(12) % 2).float()).sum()
+    value.backward(retain_graph=True)
+    first, eta.grad = eta.grad, None
+    kept = first.clone()
+    first.zero_()
+    value.backward()
+    assert torch.equal(eta.grad, kept)
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        value.backward()
