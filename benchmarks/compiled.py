@@ -63,7 +63,8 @@ def bandwidth(pair: Pair, size: tuple[int, int], rounds: int, budget: float) -> 
     n = target.numel()
     steps = [lambda f=f: f(n, 1.0, *pointers) for f in (kernel, limit)]
     found = in_turn(steps, rounds, budget)
-    return Ratio("kernel", "bandwidth", pair.family, "compiled", size, *spread(found, 0))
+    family = ", ".join([pair.family, *(f"{n} = {v}" for n, v in pair.fixed.items())])
+    return Ratio("kernel", "bandwidth", family, "compiled", size, *spread(found, 0))
 
 
 START = """
