@@ -1,7 +1,7 @@
 """The compiled tier: loss and gradient in one pass over memory, in C.
 
-Where it does not apply (other float types than float32, families of vectors, torch's transforms,
-higher derivatives) the default tier computes the same within the same bounds. On CUDA
+Where it does not apply (other float types than float32, some families of vectors, torch's
+transforms, higher derivatives) the default tier computes the same within the same bounds. On CUDA
 torch.compile fuses the same expressions.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lossderiv.autograd import Program, Tensors, torch_function
 from lossderiv.codegen.c_kernel import kernel_c
+from lossderiv.compiled_rows import EachRow, SummedRows
 from lossderiv.eager import run
 from lossderiv.errors import SpellingError
 from lossderiv.native import load
@@ -42,6 +43,8 @@ class CompiledProgram(Program):
         slopes = self.slopes if gradients else ()
         default = self._default(reduced, gradients)
         try:
+            if self.is_vector:
+                return (SummedRows if reduced else EachRow)(self, slopes, default, in_pieces)
             loop = "summed" if reduced else "each"
             text = kernel_c(self.kernel, slopes, self.inputs, self.derivation.where, (loop,))
             library = load(text)
@@ -137,18 +140,9 @@ class SummedKernel(_Kernel):
         return torch.scalar_tensor(s * total, dtype=torch.float32)
 
     def _in_pieces(self, n: int, s: float, pointers: list[int]) -> float:
-        """The sum over all pieces, which are dealt out to torch's number of threads."""
-        starts = range(0, n, PIECE)
-        totals = [0.0] * len(starts)
-
-        def work(first: int, step: int) -> None:
-            for k in range(first, len(starts), step):
-                start = starts[k]
-                size = min(PIECE, n - start)
-                totals[k] = self.function(size, s, *(p + 4 * start for p in pointers))
-
-        _on_threads(work, len(starts) // 2)
-        return sum(totals)
+        return in_pieces(
+            n, 1, lambda start, size: self.function(size, s, *(p + 4 * start for p in pointers))
+        )
 
 
 class EachKernel(_Kernel):
@@ -164,6 +158,23 @@ class EachKernel(_Kernel):
         losses = torch.empty_like(like)
         self.function(like.numel(), losses.data_ptr(), *pointers)
         return losses
+
+
+def in_pieces(n: int, entries: int, work: Callable[[int, int], float]) -> float:
+    """The sum of ``work(start, size)`` over pieces of ``n`` rows with so many entries each.
+
+    The pieces are dealt out to torch's number of threads.
+    """
+    piece = max(1, PIECE // entries)
+    starts = range(0, n, piece)
+    totals = [0.0] * len(starts)
+
+    def share(first: int, step: int) -> None:
+        for k in range(first, len(starts), step):
+            totals[k] = work(starts[k], min(piece, n - starts[k]))
+
+    _on_threads(share, len(starts) // 2)
+    return sum(totals)
 
 
 def _on_threads(work: Callable[[int, int], None], most: int) -> None:

@@ -72,6 +72,6 @@ def test_other_languages_are_refused():
         ld.source("normal", language="fortran")
 
 
-def test_a_family_with_vectors_has_no_c():
-    with pytest.raises(ld.SpellingError, match="no C yet"):
-        ld.source("categorical", language="c")
+def test_a_function_of_vectors_that_c_lacks_is_named():
+    with pytest.raises(ld.SpellingError, match="LogBeta, a function of vectors, has no C"):
+        ld.source("dirichlet", language="c")

@@ -30,7 +30,7 @@ ORDER = (
     {"codegen", "recognise", "insight", "native", "select"},
     {"autograd", "targets", "certificates"},
     {"between", "peaks"},
-    {"sampling", "eager"},
+    {"sampling", "eager", "compiled_rows"},
     {"composed", "compiled"},
     {"losses"},
     {"evidence"},
@@ -40,7 +40,7 @@ ORDER = (
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
 WITH_TORCH |= {"select", "compiled", "composed", "evidence", "estimates", "objectives", "arrays"}
-WITH_TORCH |= {"between", "peaks"}
+WITH_TORCH |= {"between", "peaks", "compiled_rows"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}
 

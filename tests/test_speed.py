@@ -18,7 +18,6 @@ FIRST_PEERS = {
     "F.gaussian_nll_loss",
     "F.cross_entropy",
 }
-VECTORS = {"F.cross_entropy", "F.cross_entropy, 256"}
 
 
 def test_the_peers_are_the_builtins_and_every_twin():
@@ -40,13 +39,12 @@ def test_a_smoke_run_prints_and_writes_every_cost(tmp_path, capsys):
     for what in speed.WHAT:
         rows = [r for r in record["ratios"] if r["what"] == what]
         assert [r["peer"] for r in rows if r["tier"] == "default"] == builtins
-        assert {r["peer"] for r in rows if r["tier"] == "compiled"} == set(builtins) - VECTORS
+        assert {r["peer"] for r in rows if r["tier"] == "compiled"} == set(builtins)
     ratios = record["ratios"] + record["kernel over bandwidth"]
     assert all(0 < r["minimum"] <= r["median"] <= r["maximum"] for r in ratios)
     costs = [c for table in record.values() if isinstance(table, list) for c in table]
     costs = [c for c in costs if "theirs" in c]
-    assert {c["peer"] for c in costs if c["compiled"] is None} == VECTORS
-    assert all(c["default"] > 0 and c["theirs"] > 0 for c in costs)
+    assert all(c["default"] > 0 and c["compiled"] > 0 and c["theirs"] > 0 for c in costs)
     (begun,) = record["first use, s"]
     assert 0 < begun["from_cache"] < begun["compiling"]
     printed = capsys.readouterr().out

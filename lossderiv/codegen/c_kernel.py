@@ -1,4 +1,4 @@
-"""Loss and gradient of every element in one pass, in C."""
+"""Loss and gradient of every element in one pass, in C; for vectors see ``c_rows``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sympy as sp
 from lossderiv.codegen.c_printer import CPrinter
 from lossderiv.codegen.c_spelling import needed
 from lossderiv.codegen.share import Assignments, share
-from lossderiv.errors import SpellingError
 
 BLOCK = 1024
 """Elements whose losses are added in float32 before double precision takes over."""
@@ -74,9 +73,6 @@ def element_text(
     value: sp.Expr, slopes: Sequence[sp.Expr], inputs: Sequence[str], where: Assignments
 ) -> str:
     """``element(*inputs, *slopes)``: the loss of one element, its slopes through pointers."""
-    trees = (value, *slopes, *(e for _, e in where))
-    if any(isinstance(e, sp.Tuple) or e.atoms(sp.Indexed, sp.Sum) for e in trees):
-        raise SpellingError("There is no C yet for a family with vectors in its formula.")
     printer = CPrinter({symbol for symbol, _ in where})
     value, *slopes = map(softplus_again, (value, *slopes))
     assignments, (value, *slopes) = share((value, *slopes), where)
@@ -134,7 +130,7 @@ def kernel_c(
     element = element_text(value, slopes, inputs, where)
     written = [_loop(LOOPS[name], inputs, slope_names(inputs, len(slopes))) for name in loops]
     text = "\n\n".join([HEAD, *needed(element), element, *written])
-    return "\n".join(map(_fitted, text.splitlines())) + "\n"
+    return "\n".join(map(fitted, text.splitlines())) + "\n"
 
 
 def _loop(loop: str, inputs: Sequence[str], into: Sequence[str]) -> str:
@@ -154,7 +150,7 @@ def _loop(loop: str, inputs: Sequence[str], into: Sequence[str]) -> str:
     return loop.replace("CALL", f"element({', '.join(parts)})")
 
 
-def _fitted(line: str) -> str:
+def fitted(line: str) -> str:
     """A line of C, broken where it is too long."""
     if len(line) <= WIDTH or line.lstrip().startswith("#"):
         return line

@@ -122,4 +122,7 @@ class CPrinter(C99CodePrinter):
     def emptyPrinter(self, expr):  # SymPy's hook for whatever it has no method for
         raise SpellingError(f"{expr} has no C spelling.")
 
-    _print_not_supported = _print_Indexed = _print_Sum = _print_Tuple = emptyPrinter
+    def _print_Tuple(self, expr):
+        raise SpellingError(f"A number looked up among {expr} has no C spelling.")
+
+    _print_not_supported = _print_Indexed = _print_Sum = emptyPrinter

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+import sympy as sp
+
 from lossderiv.codegen.c_kernel import kernel_c
+from lossderiv.codegen.c_rows import rows_of
 from lossderiv.codegen.printer import TorchPrinter, result_text
 from lossderiv.codegen.share import share
 from lossderiv.derivations import derive
@@ -21,7 +24,8 @@ def source(of: str | Density | Derivation, *, language: str = "python", **option
     ``DROPPED``), ``gradient`` the slopes in the raw outputs, in the order of the arguments; both
     are computed by the same formulas as :class:`lossderiv.Loss`. ``language="c"`` is what
     ``ld.loss(..., compiled=True)`` compiles: float32, loss and slopes of many elements in one pass,
-    as a sum (``summed``) or one by one (``each``). ``options`` are those of
+    as a sum (``summed``) or one by one (``each``); of classes and mixtures, of many rows.
+    ``options`` are those of
     :func:`lossderiv.derive`.
 
     >>> import lossderiv as ld
@@ -38,9 +42,12 @@ def source(of: str | Density | Derivation, *, language: str = "python", **option
 
 
 def _c(d: Derivation) -> str:
-    inputs = [*d.outputs, str(d.density.variable)]
     said = d.text().replace("*/", "* /")
-    kernel = kernel_c(d.kernel, tuple(d.gradient_kernel.values()), inputs, d.where)
+    slopes = tuple(d.gradient_kernel.values())
+    if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+        kernel = rows_of(d, d.kernel, slopes).text
+    else:
+        kernel = kernel_c(d.kernel, slopes, [*d.outputs, str(d.density.variable)], d.where)
     return f"/*\n{said}\n*/\n\n{kernel}"
 
 

@@ -1,0 +1,345 @@
+"""The functions that join a row's entries, taken apart: steps for each entry, numbers of a row.
+
+A softmax becomes its largest score, the exponentials of what lies below it, and their sum. What
+two functions share is one step: the loss and the shares of a mixture need the same sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from lossderiv.codegen.c_printer import CPrinter
+from lossderiv.codegen.printer import is_curved
+from lossderiv.codegen.share import Assignments
+from lossderiv.errors import SpellingError
+from lossderiv.special import expm1, log1p
+from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf
+from lossderiv.symbolic.vectors import (
+    CLASSES,
+    Bound,
+    Entries,
+    LogSumExp,
+    Others,
+    Placed,
+    Softmax,
+    Surprisal,
+    Unrolled,
+)
+
+OWN = {"rows", "K", "work", "room", "s", "e", "r", "k", "losses", "entries", "block"}
+OWN |= {"summed", "each", "refused", "first", "most", "count", "sum", "total"}
+"""Names of the loops."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A number of a row, made of an entry of each column: ``by`` is max, min, sum, others (the sum
+    without the class that the target names), picked (that class's), best (the place of the largest)
+    or at (that at the place ``at``)."""
+
+    by: str
+    body: sp.Symbol
+    at: sp.Symbol | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A step that is the loss or a slope, the array it fills, and what replaces the entry of the
+    target's class."""
+
+    value: sp.Symbol
+    array: str
+    placed: sp.Symbol | None = None
+
+
+class RowSteps:
+    """Steps by their names, in an order in which they can be computed."""
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        where: Assignments,
+        names: Sequence[sp.Expr],
+        classes: bool,
+        vectors: bool,
+    ):
+        self.meanings: dict[sp.Symbol, sp.Expr | Reduction] = {}
+        self.known: dict[sp.Expr | Reduction, sp.Symbol] = {}
+        self.names: dict[str, sp.Symbol] = {}
+        self.inputs = [self.symbol(name, real=True) for name in inputs]
+        self.data, self.classes = self.inputs[-1], classes
+        self.rows: set[sp.Symbol] = {CLASSES} if vectors else {CLASSES, self.data}
+        self.own = {self._label(s) for s, _ in where}
+        self.named: set[sp.Symbol] = set()
+        self.curved: set[sp.Symbol] = set()
+        self.results: set[sp.Symbol] = set()
+        self.taken = OWN | {s.name for s in self.inputs} | {self._label(s) for s in names}
+        self.roots: dict[sp.Symbol, sp.Symbol] = {}  # log of a share -> the share's root
+
+    # Names ---------------------------------------------------------------------------------------
+
+    def symbol(self, name: str, **assumptions) -> sp.Symbol:
+        """The symbol that a name of the formula has in C."""
+        if name not in self.names:
+            safe = f"{name}_" if name in OWN else CPrinter().doprint(sp.Symbol(name))
+            self.names[name] = sp.Symbol(safe, **assumptions)
+        return self.names[name]
+
+    @staticmethod
+    def _label(s: sp.Expr) -> str:
+        return str(s.base.label) if isinstance(s, sp.Indexed) else str(s)
+
+    def define(self, name: sp.Expr, expr: sp.Expr) -> None:
+        """A step of the formula, under its own name."""
+        meaning = self.write(expr)
+        label = self._label(name)
+        if meaning.is_Symbol:  # such as a share, which is a step already
+            self.names[label] = meaning
+            return
+        plain = name.base.label if isinstance(name, sp.Indexed) else name
+        symbol = self.symbol(label, **plain._assumptions_orig)
+        self._add(symbol, meaning, entries=isinstance(name, sp.Indexed))
+        if label in self.own:
+            self.named.add(symbol)
+
+    def keep(self, hint: str, meaning: sp.Expr | Reduction, **assumptions) -> sp.Symbol:
+        """The step of a meaning, which is made if it is new."""
+        if isinstance(meaning, sp.Symbol):
+            return meaning
+        if meaning not in self.known:
+            parts = () if isinstance(meaning, Reduction) else meaning.free_symbols
+            symbol = self._fresh(hint, **assumptions)
+            self._add(symbol, meaning, entries=not set(parts) <= self.rows)
+        return self.known[meaning]
+
+    def result(self, hint: str, meaning: sp.Expr, entries: bool) -> sp.Symbol:
+        """A step of its own, whatever it means: even where that is a number or another step."""
+        symbol = self._fresh(hint)
+        self._add(symbol, meaning, entries)
+        self.results.add(symbol)
+        return symbol
+
+    def _fresh(self, hint: str, **assumptions) -> sp.Symbol:
+        name, k = hint, 1
+        while name in self.taken:
+            name, k = f"{hint}{k}", k + 1
+        self.taken.add(name)
+        symbol = sp.Symbol(name, real=True, **assumptions)
+        self.named.add(symbol)
+        return symbol
+
+    def _add(self, symbol: sp.Symbol, meaning: sp.Expr | Reduction, entries: bool) -> None:
+        self.meanings[symbol] = meaning
+        self.known.setdefault(meaning, symbol)
+        if not entries:
+            self.rows.add(symbol)
+        if isinstance(meaning, Reduction) or is_curved(meaning, self.curved):
+            self.curved.add(symbol)
+
+    # Who needs what ------------------------------------------------------------------------------
+
+    def names_in(self, s: sp.Symbol) -> list[sp.Symbol]:
+        """The steps and inputs in a step's meaning."""
+        meaning = self.meanings[s]
+        if isinstance(meaning, Reduction):
+            return [meaning.body, *([meaning.at] if meaning.at else [])]
+        return sorted(meaning.free_symbols, key=str)
+
+    def is_light(self, s: sp.Symbol) -> bool:
+        """Whether a number of a row is so soon computed that every loop may do it anew."""
+        known = s in self.rows and s in self.meanings
+        return known and s not in self.curved and s not in self.results
+
+    def uses(self, s: sp.Symbol) -> set[sp.Symbol]:
+        """What must be there before a step, light ones left out for what they are made of."""
+        found: set[sp.Symbol] = set()
+        for used in self.names_in(s):
+            found |= self.uses(used) if self.is_light(used) else {used}
+        return found - {CLASSES}
+
+    def needed(self, results: Iterable[sp.Symbol]) -> list[sp.Symbol]:
+        """The steps that results are made of, in their order."""
+        waiting, found = list(results), set()
+        while waiting:
+            s = waiting.pop()
+            if s in self.meanings and s not in found:
+                found.add(s)
+                waiting += self.names_in(s)
+        return [s for s in self.meanings if s in found]
+
+    # Expressions ---------------------------------------------------------------------------------
+
+    def write(self, expr: sp.Expr) -> sp.Expr:
+        """An expression in names alone: what it takes of a whole row is a step of its own."""
+        if isinstance(expr, sp.Indexed):
+            return self._entry(expr)
+        if isinstance(expr, sp.Symbol):
+            return self.names.get(str(expr), expr)
+        if type(expr) in RULES:
+            return RULES[type(expr)](self, *expr.args)
+        if isinstance(expr, sp.Sum):
+            body = self.write(expr.function)
+            if body.free_symbols <= self.rows:
+                return CLASSES * body
+            return self.keep("added", Reduction("sum", self.keep("term", body)))
+        if isinstance(expr, Bound | Entries | Unrolled | sp.Tuple):
+            raise SpellingError(f"{type(expr).__name__}, a function of vectors, has no C spelling.")
+        if not expr.args:
+            return expr
+        if isinstance(expr, sp.exp) and (share := self._share(expr.args[0])) is not None:
+            return share
+        return expr.func(*(self.write(a) for a in expr.args))
+
+    def _entry(self, expr: sp.Indexed) -> sp.Symbol:
+        """Each entry of a vector, or the one that the target names."""
+        name = self.symbol(self._label(expr), **expr.base.label._assumptions_orig)
+        if not isinstance(expr.indices[0], sp.Idx):
+            return self.keep("picked", Reduction("picked", name))
+        return name
+
+    def column(self, expr: sp.Expr) -> sp.Symbol:
+        return self.keep("score", self.write(expr))
+
+    def _share(self, log: sp.Expr) -> sp.Expr | None:
+        """``exp`` of a log of shares, or of half of it, by their roots."""
+        factor, inner = log.as_coeff_Mul()
+        root = self.roots.get(self.write(inner)) if factor in (1, sp.Rational(1, 2)) else None
+        if root is None:
+            return None
+        return root if factor != 1 else self.keep("share", root**2)
+
+    def below_largest(self, scores: sp.Symbol) -> tuple[sp.Symbol, sp.Symbol]:
+        """A row's largest score, and how far each lies below it."""
+        top = self.keep("top", Reduction("max", scores))
+        return top, self.keep("apart", scores - top, nonpositive=True)
+
+    def weights(self, scores: sp.Symbol) -> tuple[sp.Symbol, sp.Symbol, sp.Symbol]:
+        """A softmax's exponentials, their sum, and its inverse."""
+        _, apart = self.below_largest(scores)
+        exps = self.keep("exps", sp.exp(apart))
+        total = self.keep("total", Reduction("sum", exps))
+        return exps, total, self.keep("inverse", 1 / total)
+
+    def halves(self, apart: sp.Symbol) -> tuple[sp.Symbol, sp.Symbol]:
+        """The roots of a softmax's exponentials, and the sum of their squares: a share may
+        underflow where its root does not."""
+        half = self.keep("half", sp.exp(apart / 2))
+        return half, self.keep("total", Reduction("sum", self.keep("square", half**2)))
+
+    def log(self, total: sp.Symbol) -> sp.Symbol:
+        return self.keep("log_total", sp.log(total))
+
+
+def results_of(
+    steps: RowSteps, value: sp.Expr, slopes: Sequence[sp.Expr], arrays: Sequence[str]
+) -> list[Result]:
+    """The loss, then the slopes."""
+    results = [Result(steps.result("loss", steps.write(value), entries=False), "losses")]
+    for slope, array in zip(slopes, arrays, strict=True):
+        placed = None
+        if isinstance(slope, Placed):
+            slope, _, _, at = slope.args
+            placed = steps.result("there", steps.write(at), entries=False)
+        found = steps.result("d", steps.write(slope), entries=True)
+        results.append(Result(found, array, placed))
+    return results
+
+
+# What each function is made of -------------------------------------------------------------------
+
+
+def softmax(steps: RowSteps, scores: sp.Expr, i: sp.Idx) -> sp.Symbol:
+    exps, _, inverse = steps.weights(steps.column(scores))
+    return steps.keep("weight", exps * inverse)
+
+
+def others(steps: RowSteps, weights: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
+    column = steps.column(weights)
+    meaning = steps.meanings.get(column)
+    for inverse in meaning.args if isinstance(meaning, sp.Mul) else ():
+        if inverse in steps.rows:  # a softmax's: its exponentials are added up as they are
+            return steps.keep("others", Reduction("others", meaning / inverse)) * inverse
+    return steps.keep("others", Reduction("others", column))
+
+
+def surprisal(steps: RowSteps, scores: sp.Expr, w: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
+    column = steps.column(scores)
+    top, _ = steps.below_largest(column)
+    _, total, _ = steps.weights(column)
+    picked = steps.keep("picked", Reduction("picked", column))
+    return steps.keep("below", top - picked) + steps.log(total)
+
+
+def below_winner(steps: RowSteps, logits: sp.Expr, ell: sp.Expr) -> tuple[sp.Symbol, sp.Expr]:
+    """How far each component's score lies below that of the winner, and the winner's loss.
+
+    Scores and losses are compared with the winner's own before they are put together: so both may
+    be huge, and what lies near the winner keeps its digits.
+    """
+    scores, losses = steps.column(logits), steps.column(ell)
+    top, _ = steps.below_largest(scores)
+    _, total, _ = steps.weights(scores)
+    best = steps.keep("best", Reduction("best", steps.keep("score", scores - losses)))
+    score = steps.keep("score_best", Reduction("at", scores, best))
+    loss = steps.keep("loss_best", Reduction("at", losses, best))
+    nearer = steps.keep("nearer", scores - score)
+    worse = steps.keep("worse", losses - loss)
+    common = steps.keep("above", top - score) + loss
+    return steps.keep("lead", nearer - worse), steps.keep("won", common) + steps.log(total)
+
+
+def surprisal_of(steps: RowSteps, logits: sp.Expr, ell: sp.Expr) -> sp.Expr:
+    """Minus the log of the weighted sum."""
+    lead, won = below_winner(steps, logits, ell)
+    _, total = steps.halves(lead)
+    return won - steps.log(total)
+
+
+def log_sum_exp(steps: RowSteps, body: sp.Expr, j: sp.Idx) -> sp.Expr:
+    weights = [a for a in sp.Add.make_args(body) if isinstance(a, LogShare) and a.args[2] == 0]
+    if weights:
+        return -surprisal_of(steps, weights[0].args[0], weights[0] - body)
+    column = steps.column(body)
+    top, apart = steps.below_largest(column)
+    _, total = steps.halves(apart)
+    return top + steps.log(total)
+
+
+def log_share(steps: RowSteps, logits: sp.Expr, i: sp.Idx, ell: sp.Expr) -> sp.Symbol:
+    lead, _ = below_winner(steps, logits, ell)
+    half, total = steps.halves(lead)
+    log = steps.keep("log_share", lead - steps.log(total))
+    steps.roots[log] = steps.keep("root", half * steps.keep("unit", 1 / sp.sqrt(total)))
+    return log
+
+
+def share_of(steps: RowSteps, root: sp.Expr, i: sp.Idx, slope: sp.Expr) -> sp.Expr:
+    root = steps.column(root)
+    part = steps.keep("part", root * steps.column(slope))
+    return sp.Piecewise((steps.keep("product", root * part), root > 0), (0, True))
+
+
+def mixed_surprisal(steps: RowSteps, logits: sp.Expr, j: sp.Idx, ell: sp.Expr) -> sp.Expr:
+    column = steps.column(ell)
+    far = steps.keep("far", surprisal_of(steps, logits, ell))
+    least = steps.keep("least", Reduction("min", column))
+    near = sp.And(sp.Abs(far) < sp.Rational(1, 2), least > -20)
+    near = steps.keep("near", sp.Piecewise((1, near), (0, True)))
+    close = sp.Piecewise((column, near > 0), (0, True))
+    lack = steps.keep("lack", expm1(-close) * softmax(steps, logits, j))
+    lacking = steps.keep("lacking", Reduction("sum", lack))
+    return sp.Piecewise((-log1p(lacking), near > 0), (far, True))
+
+
+RULES: dict[type, Callable[..., sp.Expr]] = {
+    Softmax: softmax,
+    Others: others,
+    Surprisal: surprisal,
+    LogSumExp: log_sum_exp,
+    LogShare: log_share,
+    ShareOf: share_of,
+    MixedSurprisal: mixed_surprisal,
+}
