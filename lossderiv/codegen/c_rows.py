@@ -287,6 +287,8 @@ class _Block:
 
     def _reduced(self, s: sp.Symbol) -> list[str]:
         found: Reduction = self.meant[s]
+        if found.when is not None:
+            return self._sum_when(s, found)
         body = found.body
         row = f"{body.name if body in self.steps.inputs else self._kept(body, 'each')}[r * K + "
         into, data = f"{self._kept(s, 'row')}[r]", self.steps.data.name
@@ -315,6 +317,21 @@ class _Block:
             "for (ptrdiff_t k = 0; k < K; k++)",
             f"    {step};",
             f"{into} = {end.format(v=s.name)};",
+        ]
+
+    def _sum_when(self, s: sp.Symbol, found: Reduction) -> list[str]:
+        printer = RowPrinter(self.steps.named, self.steps.curved)
+        for used in found.body.free_symbols:
+            name = used.name if used in self.steps.inputs else self._kept(used, "each")
+            printer.places[used] = f"{name}[r * K + k]"
+        return [
+            f"float {s.name} = 0.0f;",
+            f"if ({self._kept(found.when, 'row')}[r] > 0.0f) {{",
+            f"    #pragma omp simd reduction(+ : {s.name})",
+            "    for (ptrdiff_t k = 0; k < K; k++)",
+            f"        {s.name} += {printer.doprint(found.body)};",
+            "}",
+            f"{self._kept(s, 'row')}[r] = {s.name};",
         ]
 
     def _spread(self, s: sp.Symbol) -> list[str]:

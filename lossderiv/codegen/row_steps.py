@@ -38,11 +38,13 @@ OWN |= {"summed", "each", "refused", "first", "most", "count", "sum", "total"}
 class Reduction:
     """A number of a row, made of an entry of each column: ``by`` is max, min, sum, others (the sum
     without the class that the target names), picked (that class's), best (the place of the largest)
-    or at (that at the place ``at``)."""
+    or at (that at the place ``at``). A sum with a ``when`` is 0, and not computed, in rows where
+    that is 0."""
 
     by: str
-    body: sp.Symbol
+    body: sp.Expr
     at: sp.Symbol | None = None
+    when: sp.Symbol | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class RowSteps:
         """The steps and inputs in a step's meaning."""
         meaning = self.meanings[s]
         if isinstance(meaning, Reduction):
-            return [meaning.body, *([meaning.at] if meaning.at else [])]
+            others = [s for s in (meaning.at, meaning.when) if s is not None]
+            return [*sorted(meaning.body.free_symbols, key=str), *others]
         return sorted(meaning.free_symbols, key=str)
 
     def is_light(self, s: sp.Symbol) -> bool:
@@ -328,9 +331,8 @@ def mixed_surprisal(steps: RowSteps, logits: sp.Expr, j: sp.Idx, ell: sp.Expr) -
     least = steps.keep("least", Reduction("min", column))
     near = sp.And(sp.Abs(far) < sp.Rational(1, 2), least > -20)
     near = steps.keep("near", sp.Piecewise((1, near), (0, True)))
-    close = sp.Piecewise((column, near > 0), (0, True))
-    lack = steps.keep("lack", expm1(-close) * softmax(steps, logits, j))
-    lacking = steps.keep("lacking", Reduction("sum", lack))
+    lack = expm1(-column) * softmax(steps, logits, j)
+    lacking = steps.keep("lacking", Reduction("sum", lack, when=near))
     return sp.Piecewise((-log1p(lacking), near > 0), (far, True))
 
 
