@@ -223,7 +223,11 @@ class RowSteps:
         """A softmax's exponentials, their sum, and its inverse."""
         _, apart = self.below_largest(scores)
         exps = self.keep("exps", sp.exp(apart))
-        total = self.keep("total", Reduction("sum", exps))
+        if self.classes:  # their loss asks for the others' sum as well
+            others = self.keep("others", Reduction("others", exps))
+            total = self.keep("total", others + self.keep("own", Reduction("picked", exps)))
+        else:
+            total = self.keep("total", Reduction("sum", exps))
         return exps, total, self.keep("inverse", 1 / total)
 
     def halves(self, apart: sp.Symbol) -> tuple[sp.Symbol, sp.Symbol]:
