@@ -12,7 +12,7 @@ from test_compiled_source import built, pointers
 
 import lossderiv as ld
 from lossderiv.codegen.c_kernel import BLOCK
-from lossderiv.compiled import PIECE
+from lossderiv.compiled import PIECE, in_pieces
 from lossderiv.compiled_rows import EachRow, SummedRows
 
 LEVELS = 256
@@ -195,6 +195,21 @@ def test_one_thread_and_two_give_the_same_bits(name):
         torch.set_num_threads(before)
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_pieces_of_a_sum_do_not_depend_on_the_threads():
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            pieces = []
+            in_pieces(300_000, 10, lambda start, size: pieces.append((start, size)) or 0.0)
+            found.append(sorted(pieces))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+    assert len(found[0]) > 2
+    assert sum(size for _, size in found[0]) == 300_000
 
 
 @pytest.mark.parametrize("name", ["categorical", "levels"])

@@ -178,6 +178,7 @@ class _Block:
         self.steps, self.results, self.components = steps, results, components
         wanted = [s for r in results for s in (r.value, r.placed) if s is not None]
         self.meant = {s: steps.meanings[s] for s in steps.needed(wanted)}
+        self.uses = {s: steps.uses(s) for s in self.meant}
         self.loops = self._deal()
         self.home = {s: loop for loop in self.loops for s in loop.steps}
         self.kept: list[str] = []  # arrays that one loop fills and another reads
@@ -196,7 +197,7 @@ class _Block:
             for over in ("reductions", "rows", "entries"):
                 loop = Loop(over)
                 for s in list(waiting):
-                    if self._kind(s) == over and self.steps.uses(s) <= done | set(loop.steps):
+                    if self._kind(s) == over and self.uses[s] <= done | set(loop.steps):
                         loop.steps.append(s)
                         waiting.remove(s)
                 if loop.steps:
@@ -283,7 +284,7 @@ class _Block:
         """Whether another loop, or what is placed at last, reads a step."""
         if any(r.placed == s for r in self.results):
             return True
-        return any(s in self.steps.uses(t) for t, home in self.home.items() if home is not here)
+        return any(s in self.uses[t] for t, home in self.home.items() if home is not here)
 
     def _reduced(self, s: sp.Symbol) -> list[str]:
         found: Reduction = self.meant[s]

@@ -148,8 +148,8 @@ class RowSteps:
         meaning = self.meanings[s]
         if isinstance(meaning, Reduction):
             others = [s for s in (meaning.at, meaning.when) if s is not None]
-            return [*sorted(meaning.body.free_symbols, key=str), *others]
-        return sorted(meaning.free_symbols, key=str)
+            return [*_by_name(meaning.body.free_symbols), *others]
+        return _by_name(meaning.free_symbols)
 
     def is_light(self, s: sp.Symbol) -> bool:
         """Whether a number of a row is so soon computed that every loop may do it anew."""
@@ -238,6 +238,10 @@ class RowSteps:
 
     def log(self, total: sp.Symbol) -> sp.Symbol:
         return self.keep("log_total", sp.log(total))
+
+
+def _by_name(symbols: Iterable[sp.Symbol]) -> list[sp.Symbol]:
+    return sorted(symbols, key=lambda s: s.name)
 
 
 def results_of(
