@@ -197,14 +197,24 @@ def test_one_thread_and_two_give_the_same_bits(name):
         assert torch.equal(a, b)
 
 
+def pieces(rows: int, entries: int) -> list[tuple[int, int]]:
+    """Where each piece of a sum starts, and how long it is."""
+    found: list[tuple[int, int]] = []
+
+    def work(start: int, size: int) -> float:
+        found.append((start, size))
+        return 0.0
+
+    in_pieces(rows, entries, work)
+    return sorted(found)
+
+
 def test_the_pieces_of_a_sum_do_not_depend_on_the_threads():
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            pieces = []
-            in_pieces(300_000, 10, lambda start, size: pieces.append((start, size)) or 0.0)
-            found.append(sorted(pieces))
+            found.append(pieces(300_000, 10))
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1]
