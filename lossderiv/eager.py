@@ -41,7 +41,7 @@ class Summed(torch.autograd.Function):
             _, *slopes = run(ctx.program, outputs, x, ctx.s, slopes=True)
         if grad.is_cpu and grad.item() == 1.0:
             return (None, None, None, *slopes)
-        return (None, None, None, *(g.mul_(grad) for g in slopes))
+        return (None, None, None, *(grad * g for g in slopes))
 
 
 class Each(torch.autograd.Function):
@@ -65,7 +65,7 @@ class Each(torch.autograd.Function):
         if slopes is None:
             x, *outputs = ctx.saved_tensors
             _, *slopes = ctx.program.each(*outputs, x, 1.0)
-        return (None, None, *(g.mul_(weight) for g in slopes))
+        return (None, None, *(weight * g for g in slopes))
 
 
 def slopes_with_graph(

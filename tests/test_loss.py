@@ -724,3 +724,21 @@ def test_a_gradient_that_was_given_away_is_computed_again(reduction, compiled):
     assert torch.equal(eta.grad, kept)
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         value.backward()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_outputs_that_move_the_loss_alike_get_a_gradient_each(reduction, compiled):
+    """Their slope is computed once; what scales one must not scale it for the other too."""
+
+    @ld.density
+    def of_a_sum(x: ld.Real, a: ld.Real, b: ld.Real):
+        """A normal density about the sum of two outputs."""
+        return sp.exp(-((x - a - b) ** 2) / 2) / sp.sqrt(2 * sp.pi)
+
+    a, b, x = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    given = (a.requires_grad_(), b.requires_grad_())
+    value = ld.loss(of_a_sum, reduction=reduction, compiled=compiled)(given, x)
+    (3.0 * value).sum().backward()
+    wanted = 3.0 * (a + b - x).detach()
+    torch.testing.assert_close((a.grad, b.grad), (wanted, wanted))

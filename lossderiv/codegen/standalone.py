@@ -25,8 +25,7 @@ def source(of: str | Density | Derivation, *, language: str = "python", **option
     are computed by the same formulas as :class:`lossderiv.Loss`. ``language="c"`` is what
     ``ld.loss(..., compiled=True)`` compiles: float32, loss and slopes of many elements in one pass,
     as a sum (``summed``) or one by one (``each``); of classes and mixtures, of many rows.
-    ``options`` are those of
-    :func:`lossderiv.derive`.
+    ``options`` are those of :func:`lossderiv.derive`.
 
     >>> import lossderiv as ld
     >>> print(ld.source("normal", sigma=1)[-98:].strip())
