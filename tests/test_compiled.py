@@ -146,9 +146,8 @@ def test_a_formula_with_cases_and_one_with_levels():
 # Sums --------------------------------------------------------------------------------------------
 
 
-def test_one_thread_and_two_give_the_same_bits():
-    outputs, x = drawn("normal", (5, PIECE - 7))
-    loss = both("normal", reduction="sum")[1]
+def same_bits(loss, outputs, x) -> None:
+    """One thread and two give the same value and slopes, to the last bit."""
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
@@ -159,6 +158,11 @@ def test_one_thread_and_two_give_the_same_bits():
         torch.set_num_threads(before)
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
+
+
+def test_one_thread_and_two_give_the_same_bits():
+    outputs, x = drawn("normal", (5, PIECE - 7))
+    same_bits(both("normal", reduction="sum")[1], outputs, x)
 
 
 def test_a_long_sum_is_right_to_a_few_roundings():

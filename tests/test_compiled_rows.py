@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 import torch
-from test_compiled import CLOSE, agree
+from test_compiled import CLOSE, agree, same_bits
 from test_compiled_source import built, pointers
 
 import lossderiv as ld
@@ -184,17 +184,7 @@ def test_what_is_not_contiguous_or_must_be_broadcast(name):
 @pytest.mark.parametrize("name", ["categorical", "10 x normal"])
 def test_one_thread_and_two_give_the_same_bits(name):
     loss = both(MADE[name](), reduction="sum")[1]
-    outputs, x = drawn(loss.derivation, (PIECE // 2 - 7,), width=10)
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            value = loss(outputs, x)
-            found.append((value, *torch.autograd.grad(value, outputs)))
-    finally:
-        torch.set_num_threads(before)
-    for a, b in zip(*found, strict=True):
-        assert torch.equal(a, b)
+    same_bits(loss, *drawn(loss.derivation, (PIECE // 2 - 7,), width=10))
 
 
 def pieces(rows: int, entries: int) -> list[tuple[int, int]]:
