@@ -92,6 +92,28 @@ BINET = (  # log Gamma, from 2 on
         0.6199545989230894,
     ),
 )
+BINET_FAR = (  # the same in 1/k^2, times k, from 1 on, for single precision
+    0.08333333111172146,
+    -0.00277748763236241,
+    0.0007869202823375237,
+    -0.0005294074003492047,
+    0.00046797217485445355,
+    -0.00035238268996581656,
+    0.0001687372807340966,
+    -3.621702719983478e-05,
+)
+BINET_NEAR = (  # log Gamma(2 + s) + s, over s, for s from -1 to 0
+    1.4227843366060249,
+    0.32246733423189855,
+    -0.06734249159661486,
+    0.02070358786834336,
+    -0.0066150278649302315,
+    0.00562149842919851,
+    0.004557118289298296,
+    0.0077079789708693475,
+    0.004819469389545117,
+    0.0017030024858622707,
+)
 DIGAMMA = (  # log k - 1/(2k) - psi(k), times k, from 2 on
     (
         0.08333333333333333,
@@ -241,9 +263,13 @@ BESSEL_FAR = (
 )
 
 
+def _lines(numbers: Sequence[float], width: int = 8) -> str:
+    return "".join(f"{' ' * width}{c!r},\n" for c in numbers)
+
+
 def _numbers(table: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
     """The text that picks a fraction's numbers by the type of ``z``."""
-    wide, narrow = ("".join(f"            {c!r},\n" for c in part) for part in table)
+    wide, narrow = (_lines(part, 12) for part in table)
     return f"""
     if z.dtype == torch.float64:
         coefficients = (
@@ -682,10 +708,22 @@ binet = make_special(
     positive=True,
     spelling=f"""
 def binet(k):
-    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k
+    # what Stirling's formula leaves of log Gamma (DLMF 5.11.1), 1/(12 k) for large k. Single
+    # precision has enough in a polynomial in 1/k^2 from 1 on, and below in one for how log Gamma
+    # departs from its value at 1
+    if k.dtype != torch.float64:
+        small = torch.clamp_max(k, 1.0)
+        s = small - 1.0
+{indent(_taylor(BINET_NEAR, few=len(BINET_NEAR)), "    ")}
+        departure = s * series - (small + 0.5) * torch.log(small)
+        inverse = 1.0 / torch.clamp_min(k, 1.0)
+        s = inverse * inverse
+{indent(_taylor(BINET_FAR, few=len(BINET_FAR)), "    ")}
+        return inverse * series + departure
     small = k < 2.0
     z = torch.clamp_min(k, 2.0)
-{_numbers(BINET)}
+    coefficients = (
+{_lines(BINET[0])}    )
     tail = torch.zeros_like(z)
     for c in reversed(coefficients):
         tail = c / (z + tail)
@@ -815,22 +853,14 @@ lbeta = make_special(
     tex=r"\log\operatorname{B}",
     spelling="""
 def lbeta(a, b):
-    # log Gamma(a) + log Gamma(b) - log Gamma(a + b) (DLMF 5.12.1), with Stirling's formula where
-    # an argument is above 2: what is large in it cancels on paper
-    low, high = torch.where(a < b, a, b), torch.where(a < b, b, a)
-    both_small = high < 2.0
-    s, t = torch.where(both_small, low, 1.0), torch.where(both_small, high, 1.0)
-    direct = torch.lgamma(s) + torch.lgamma(t) - torch.lgamma(s + t)
-    low, high = torch.where(both_small, 2.0, low), torch.where(both_small, 2.0, high)
-    small = low < 2.0
-    s, t = torch.where(small, low, 1.0), torch.where(small, 2.0, low)
-    head = torch.where(
-        small,
-        torch.lgamma(s) + s - s * torch.log(s + high),
-        0.9189385332046727 - 0.5 * torch.log(t) + binet(t) - t * torch.log1p(high / t),
-    )
-    tail = binet(high) - binet(low + high) - (high - 0.5) * torch.log1p(low / high)
-    return torch.where(both_small, direct, head + tail)
+    # log Gamma(a) + log Gamma(b) - log Gamma(a + b) (DLMF 5.12.1) by Stirling's formula and what
+    # it leaves (5.11.1): what is large in the three cancels on paper. high / low could overflow
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    less = torch.log1p(low / high)
+    more = less + 2.0 * torch.log(torch.sqrt(high) / torch.sqrt(low))
+    rest = binet(low) + (binet(high) - binet(low + high))
+    middle = 0.9189385332046727 + 0.5 * (less - torch.log(low))
+    return rest + middle - low * more - high * less
 """,
 )
 

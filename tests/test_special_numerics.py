@@ -374,6 +374,31 @@ def fitted(inverse: int, start: float, function, count: int) -> list:
     return numbers
 
 
+POLYNOMIALS = {
+    "BINET_FAR": (0, 1, lambda s: log_gamma_rest(1 / mp.sqrt(s)) / mp.sqrt(s)),
+    "BINET_NEAR": (-1, 0, lambda s: (mp.loggamma(2 + s) + s) / s),
+}
+
+
+def through(low: int, high: int, function, count: int) -> list:
+    """The numbers of the polynomial that meets ``function`` at ``count`` Chebyshev points."""
+    rows, right = mp.matrix(count, count), mp.matrix(count, 1)
+    for i in range(count):
+        s = (low + high - (high - low) * mp.cos(mp.pi * (2 * i + 1) / (2 * count))) / mp.mpf(2)
+        right[i] = function(s)
+        for j in range(count):
+            rows[i, j] = s**j
+    return list(mp.lu_solve(rows, right))
+
+
+@pytest.mark.parametrize("name", POLYNOMIALS)
+def test_polynomials_numbers_computed_anew(name):
+    numbers = getattr(special, name)
+    with mp.workdps(60):
+        anew = through(*POLYNOMIALS[name], len(numbers))
+    assert [float(c) for c in anew] == pytest.approx(list(numbers), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", FRACTIONS)
 def test_fractions_numbers_computed_anew(name):
     for numbers in getattr(special, name):
