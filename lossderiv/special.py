@@ -712,10 +712,10 @@ def binet(k):
     # precision has enough in a polynomial in 1/k^2 from 1 on, and below in one for how log Gamma
     # departs from its value at 1
     if k.dtype != torch.float64:
-        small = torch.clamp_max(k, 1.0)
-        s = small - 1.0
+        held = torch.clamp_max(k, 1.0)
+        s = held - 1.0
 {indent(_taylor(BINET_NEAR, few=len(BINET_NEAR)), "    ")}
-        departure = s * series - (small + 0.5) * torch.log(small)
+        departure = s * series - (held + 0.5) * torch.log(held)
         inverse = 1.0 / torch.clamp_min(k, 1.0)
         s = inverse * inverse
 {indent(_taylor(BINET_FAR, few=len(BINET_FAR)), "    ")}
@@ -728,7 +728,7 @@ def binet(k):
     for c in reversed(coefficients):
         tail = c / (z + tail)
     s = torch.clamp_max(k, 2.0)
-    direct = torch.lgamma(s) - (s - 0.5) * torch.log(s) + s - 0.9189385332046727
+    direct = torch.lgamma(s + 1.0) - (s + 0.5) * torch.log(s) + s - 0.9189385332046727
     return torch.where(small, direct, tail)
 """,
 )
@@ -854,10 +854,12 @@ lbeta = make_special(
     spelling="""
 def lbeta(a, b):
     # log Gamma(a) + log Gamma(b) - log Gamma(a + b) (DLMF 5.12.1) by Stirling's formula and what
-    # it leaves (5.11.1): what is large in the three cancels on paper. high / low could overflow
+    # it leaves (5.11.1): what is large in the three cancels on paper. high / low could overflow,
+    # and 0 log 0 is 0
     low, high = torch.minimum(a, b), torch.maximum(a, b)
     less = torch.log1p(low / high)
-    more = less + 2.0 * torch.log(torch.sqrt(high) / torch.sqrt(low))
+    ratio = torch.sqrt(high) / torch.sqrt(torch.clamp_min(low, 1e-37))
+    more = less + 2.0 * torch.log(ratio)
     rest = binet(low) + (binet(high) - binet(low + high))
     middle = 0.9189385332046727 + 0.5 * (less - torch.log(low))
     return rest + middle - low * more - high * less

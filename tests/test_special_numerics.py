@@ -17,7 +17,7 @@ import sympy as sp
 import torch
 
 from lossderiv import special
-from lossderiv.autograd import _helpers
+from lossderiv.autograd import _helpers, special_function
 from lossderiv.codegen.printer import TorchPrinter
 from lossderiv.special import SPECIAL
 from lossderiv.symbolic.functions import spell_out
@@ -375,28 +375,26 @@ def fitted(inverse: int, start: float, function, count: int) -> list:
 
 
 POLYNOMIALS = {
-    "BINET_FAR": (0, 1, lambda s: log_gamma_rest(1 / mp.sqrt(s)) / mp.sqrt(s)),
-    "BINET_NEAR": (-1, 0, lambda s: (mp.loggamma(2 + s) + s) / s),
+    "BINET_FAR": ((0, 1), lambda s: log_gamma_rest(1 / mp.sqrt(s)) / mp.sqrt(s)),
+    "BINET_NEAR": ((-1, 0), lambda s: (mp.loggamma(2 + s) + s) / s if s else 1 + mp.psi(0, 2)),
 }
-
-
-def through(low: int, high: int, function, count: int) -> list:
-    """The numbers of the polynomial that meets ``function`` at ``count`` Chebyshev points."""
-    rows, right = mp.matrix(count, count), mp.matrix(count, 1)
-    for i in range(count):
-        s = (low + high - (high - low) * mp.cos(mp.pi * (2 * i + 1) / (2 * count))) / mp.mpf(2)
-        right[i] = function(s)
-        for j in range(count):
-            rows[i, j] = s**j
-    return list(mp.lu_solve(rows, right))
 
 
 @pytest.mark.parametrize("name", POLYNOMIALS)
 def test_polynomials_numbers_computed_anew(name):
-    numbers = getattr(special, name)
+    """Where they meet the function: at as many Chebyshev points as there are numbers."""
+    numbers, (ends, function) = getattr(special, name), POLYNOMIALS[name]
     with mp.workdps(60):
-        anew = through(*POLYNOMIALS[name], len(numbers))
+        anew = mp.chebyfit(function, ends, len(numbers))[::-1]
     assert [float(c) for c in anew] == pytest.approx(list(numbers), rel=1e-12)
+
+
+@each_dtype
+def test_log_beta_where_an_argument_has_underflowed(dtype):
+    """It has no bound there, and is not undefined."""
+    zero, one = torch.zeros(1, dtype=dtype), torch.ones(1, dtype=dtype)
+    lbeta = special_function("lbeta")
+    assert lbeta(zero, one) == lbeta(one, zero) == torch.inf
 
 
 @pytest.mark.parametrize("name", FRACTIONS)
