@@ -11,7 +11,6 @@ from sympy import (
     Abs,
     IndexedBase,
     KroneckerDelta,
-    Min,
     Rational,
     Sum,
     Symbol,
@@ -112,7 +111,13 @@ from lossderiv.special_tails import (
     log_laplace_cdf,
     log_laplace_mass,
 )
-from lossderiv.special_vectors import Complements, LogBeta, StirlingErrors, Surprisals
+from lossderiv.special_vectors import (
+    Complements,
+    LogBeta,
+    StirlingErrors,
+    Surprisals,
+    against_all,
+)
 from lossderiv.symbolic.records import Rejected, Rule
 from lossderiv.symbolic.vectors import (
     EACH,
@@ -1034,7 +1039,7 @@ COMPUTING: tuple[Rule, ...] = (
     Rule(
         "all scores against one",
         find=all_scores - picked,
-        give=relu(surprisal - log(2)) - log1p(-Min(others, HALF)),
+        give=against_all(surprisal, others),
         because="when the target's score leads, the difference is a small number between two "
         "large ones: take log1p of the others' weights up to 1/2, and the difference above log 2",
         anchor={},

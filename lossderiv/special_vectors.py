@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from lossderiv.special import digamma_gap, lgamma, stirling_error
+from lossderiv.special import digamma_gap, lgamma, log1p, relu, stirling_error
 from lossderiv.symbolic.vectors import (
     CLASSES,
     RUNNING,
@@ -22,6 +22,12 @@ from lossderiv.symbolic.vectors import (
 
 def _sum(body: sp.Expr, i: sp.Idx) -> sp.Expr:
     return sp.Sum(body, (i, 0, CLASSES - 1))
+
+
+def against_all(surprisal: sp.Expr, others: sp.Expr) -> sp.Expr:
+    """``-log p`` from itself, where it is above log 2, and else from ``1 - p``, whose digits are
+    all good even where ``p`` is nearly 1."""
+    return relu(surprisal - sp.log(2)) - log1p(-sp.Min(others, sp.Rational(1, 2)))
 
 
 class Surprisals(Entries):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 COMMUTATIVE = ("torch.add", "torch.mul")
@@ -115,11 +115,12 @@ def _buffers(operations: Sequence[Operation], lone: set[str], wanted: set[str]) 
     return buffers
 
 
-def needed(operations: Sequence[Operation], wanted: set[str]) -> list[Operation]:
-    kept = []
+def needed(operations: Sequence[Operation], wanted: Set[str]) -> list[Operation]:
+    """The operations that the ``wanted`` names need, in their order."""
+    kept, read = [], set(wanted)
     for op in reversed(operations):
-        if op.target in wanted:
-            wanted |= set(op.operands)
+        if op.target in read:
+            read |= set(op.operands)
             kept.append(op)
     return kept[::-1]
 
@@ -128,7 +129,7 @@ def fuse(
     operations: Sequence[Operation],
     multiples: Mapping[str, tuple[str, float]],
     zero: str,
-    wanted: set[str],
+    wanted: Set[str],
 ) -> list[Operation]:
     """One operation for a product, or a multiple ``n a``, and the sum that alone reads it.
 

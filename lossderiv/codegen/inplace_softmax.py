@@ -1,0 +1,86 @@
+"""Cross-entropy and its gradient in one function, the gradient in the softmax's own buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from lossderiv.codegen.inplace import unused
+from lossderiv.codegen.printer import TorchPrinter
+from lossderiv.special_vectors import against_all
+from lossderiv.symbolic.vectors import Others, Placed, Softmax, Surprisal
+
+# 1 - p loses digits only where p is above one half, and there alone -log p is small: of those
+# rows, unless they are many, the other weights are added up. A weight that has underflowed has no
+# log any more: then the scores are asked; and a GPU, which would have to wait for the answers,
+# goes the long way always. The class axis stays, with length 1: fewer small operations.
+PICKED = """
+def picked(u, w, at):
+    p = w.gather(-1, at)
+    asked = p.is_cpu and p.numel() > 0
+    least, most = (bound.item() for bound in torch.aminmax(p)) if asked else (0.0, 1.0)
+    if least >= torch.finfo(p.dtype).tiny:
+        log_p = torch.log(p)
+    else:
+        log_p = u.gather(-1, at) - torch.logsumexp(u, -1, keepdim=True)
+    if most <= 0.5:
+        return log_p, p.sub_(1.0)
+    if not asked or p.mean().item() > 0.25:
+        others = w.scatter_(-1, at, torch.zeros_like(p)).sum(-1, keepdim=True)
+        above = torch.clamp_max(log_p + 0.6931471805599453, 0.0)
+        return above + torch.log1p(-torch.clamp_max(others, 0.5)), others.neg_()
+    lead = (p > 0.5).flatten().nonzero().squeeze(-1)
+    few, at = (t.reshape(p.numel(), -1).index_select(0, lead) for t in (w, at))
+    others = few.scatter_(-1, at, 0.0).sum(-1, keepdim=True)
+    log_p.view(-1, 1).index_copy_(0, lead, torch.log1p(-others))
+    p.sub_(1.0).view(-1, 1).index_copy_(0, lead, others.neg_())
+    return log_p, p
+""".strip("\n")
+
+# torch's own takes five times as long where a vector does not fill a register of the processor.
+WEIGHTS = """
+def softmax(u, out=None):
+    if u.shape[-1] >= 16 or u.shape[-1] == 0 or not u.is_cpu:
+        return torch.softmax(u, -1, out=out)
+    w = torch.sub(u, u.amax(-1, keepdim=True), out=out).exp_()
+    return w.div_(w.sum(-1, keepdim=True))
+""".strip("\n")
+
+
+def softmax_kernel_text(
+    name: str,
+    value: sp.Expr,
+    gradients: Sequence[sp.Expr],
+    inputs: Sequence[str],
+    reduced: bool,
+) -> tuple[str, dict[str, str]] | None:
+    """As :func:`lossderiv.codegen.inplace.kernel_text`, if the loss is ``-log p`` of the target's
+    softmax weight ``p`` and the gradient, if asked for, the weights less 1 at the target; else
+    ``None``."""
+    found = next(iter(value.atoms(Surprisal)), None)
+    if found is None:
+        return None
+    body, weights, i, x = found.args
+    others = Others(weights, i, x)
+    if not isinstance(weights, Softmax) or weights.args[0] != body:
+        return None
+    if value != against_all(found, others):
+        return None
+    if any(g != Placed(weights, i, x, -others) for g in gradients):
+        return None
+    printer = TorchPrinter()
+    scores = printer.vector(body, i)
+    s, w, at, q, r = (unused(n, inputs) for n in ("s", "w", "at", "q", "r"))
+    into = [unused(f"slope{k}", inputs) for k in range(len(gradients))]
+    loss = f"torch.mul({q}.sum(), -{s})" if reduced else f"{q}.neg().squeeze(-1)"
+    slopes = [f"{w}.scatter_(-1, {at}, {r}){f'.mul_({s})' if reduced else ''}" for _ in gradients]
+    lines = [
+        f"def {name}({', '.join([*inputs, s, *(f'{n}=None' for n in into)])}):",
+        f"    {w} = softmax({', '.join([scores, *(f'out={n}' for n in into)])})",
+        f"    {at} = {x}.unsqueeze(-1)",
+        f"    {q}, {r} = picked({scores}, {w}, {at})",
+        f"    return {', '.join([loss, *slopes])},",
+    ]
+    helpers = {"softmax": WEIGHTS, "picked": PICKED}
+    return "\n".join(lines), printer.used | helpers
