@@ -15,11 +15,12 @@ from functools import cached_property
 import sympy as sp
 import torch
 
-from lossderiv.codegen.inplace import kernel_text
+from lossderiv.codegen.inplace import kernel_text, special_function_text
 from lossderiv.codegen.inplace_vector import vector_kernel_text
 from lossderiv.codegen.printer import TorchPrinter, result_text
 from lossderiv.codegen.share import share
 from lossderiv.select import select
+from lossderiv.special import SPECIAL
 from lossderiv.symbolic.derive import slope
 from lossderiv.symbolic.functions import Special
 from lossderiv.symbolic.records import Derivation
@@ -67,6 +68,16 @@ def _helpers(texts: dict[str, str]) -> dict[str, object]:
     space: dict[str, object] = {"torch": torch}
     for name, text in texts.items():
         exec(compile(text, f"<special function {name}>", "exec"), space)
+    return space
+
+
+def _helpers_in_buffers(texts: dict[str, str], dtype: str) -> dict[str, object]:
+    """As :func:`_helpers`, with those functions that work on numbers in the form for kernels."""
+    space = _helpers(texts)
+    for name in texts.keys() & SPECIAL.keys():
+        own = {"torch": torch, "select": select}  # the constants of each are named alike
+        exec(compile(special_function_text(name, dtype), f"<kernel of {name}>", "exec"), own)
+        space[name] = own[name]
     return space
 
 
@@ -280,10 +291,11 @@ class Program:
         given = ("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
         if self.is_vector:
             text, used = vector_kernel_text(*given)
+            space = _helpers_in_buffers(used, dtype)
         else:
             text, used = kernel_text(*given, dtype)
-        space = _helpers({n: t.replace("torch.where(", "select(") for n, t in used.items()})
-        space["select"] = select
+            space = _helpers({n: t.replace("torch.where(", "select(") for n, t in used.items()})
+            space["select"] = select
         exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)
         kernel = space["kernel"]
         kernel.source = text
@@ -312,8 +324,6 @@ class Program:
 
 def special_function(name: str) -> Callable[..., torch.Tensor]:
     """The torch function of a row of the table of special functions."""
-    from lossderiv.special import SPECIAL
-
     printer = TorchPrinter()
     arguments = sp.symbols(f"u:{len(SPECIAL[name].slopes)}", real=True)
     printer.doprint(SPECIAL[name](*arguments))

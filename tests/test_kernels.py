@@ -8,10 +8,12 @@ import torch
 
 import lossderiv as ld
 from benchmarks import costs, speed
-from lossderiv.codegen.inplace import kernel_text
+from lossderiv.autograd import special_function
+from lossderiv.codegen.inplace import kernel_text, special_function_text
 from lossderiv.codegen.operations import Operation, fuse, needed
 from lossderiv.codegen.recording import FLOAT32, Recorded, Recorder, play
 from lossderiv.errors import SpellingError
+from lossderiv.select import select
 from lossderiv.special import SPECIAL
 
 U, X = sp.symbols("u x", real=True)
@@ -51,9 +53,16 @@ def test_a_product_that_others_read_is_not_made_twice():
     assert fuse(shared, {}, "zero", {"v1", "v2"}) == shared
 
 
+def test_a_kernel_takes_products_into_sums():
+    text = text_of(SPECIAL["binet"](U))
+    assert text.count("addcmul") >= 16  # one for each step of two polynomials
+
+
 def test_what_nobody_reads_is_left_out():
     operations = [Operation("v0", "torch.exp", ("u",)), Operation("v1", "torch.log", ("u",))]
-    assert needed(operations, {"v1"}) == operations[1:]
+    wanted = {"v1"}
+    assert needed(operations, wanted) == operations[1:]
+    assert wanted == {"v1"}
 
 
 def test_a_text_that_asks_a_tensor_is_refused():
@@ -94,6 +103,22 @@ def test_a_constant_argument_has_no_buffer(dtype):
     x = torch.arange(12, dtype=dtype).reshape(3, 4)
     exact = torch.distributions.Binomial(16, logits=eta).log_prob(x)
     torch.testing.assert_close(loss(eta, x), -exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", ["lbeta", "digamma_gap", "binet", "expm1"])
+def test_a_special_function_in_buffers_is_the_readable_one(name, dtype):
+    u = torch.logspace(-6, 6, 49, dtype=dtype)
+    arguments = (u, u.flip(0).sqrt())[: len(SPECIAL[name].slopes)]
+    own = {"torch": torch, "select": select}
+    exec(special_function_text(name, str(dtype)), own)
+    readable = special_function(name)
+    kept = [a.clone() for a in arguments]
+    torch.testing.assert_close(own[name](*arguments), readable(*arguments))
+    if len(arguments) == 2:  # of fewer axes
+        column = (u[:, None], u[:5].sqrt())
+        torch.testing.assert_close(own[name](*column), readable(*column))
+    assert all(torch.equal(a, b) for a, b in zip(arguments, kept, strict=True))
 
 
 ROWS = [(100, 1024), (128, 784), (131_072,), (64, 1, 28, 28), (99_991,), (1, 131_071)]

@@ -11,11 +11,19 @@ A number as an operand costs torch a microsecond (it is made a tensor first), as
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
-from lossderiv.codegen.operations import COMMUTATIVE, COMPARE, Operation, emit, fuse, needed
+from lossderiv.codegen.operations import (
+    COMMUTATIVE,
+    COMPARE,
+    Body,
+    Operation,
+    emit,
+    fuse,
+    needed,
+)
 from lossderiv.codegen.printer import (
     TORCH,
     TorchPrinter,
@@ -25,6 +33,7 @@ from lossderiv.codegen.printer import (
 from lossderiv.codegen.recording import FLOAT32, Recorded, Recorder, play
 from lossderiv.codegen.share import Assignments, fold_constants
 from lossderiv.errors import SpellingError
+from lossderiv.special import SPECIAL
 from lossderiv.symbolic.functions import Special
 
 # What torch calls otherwise than the table of special functions does, and other arguments of it.
@@ -315,6 +324,21 @@ class Tape:
         option = "" if factor == "1.0" else f"alpha={factor}"
         return self._new("torch.add", self.constant(number), tensor, option=option)
 
+    def body(self, results: Sequence[object], into: Mapping[object, str]) -> Body:
+        """What computes the ``results``, numbers aside; some of them in tensors that are given."""
+        wanted = {r for r in results if isinstance(r, str)}
+        operations = needed(self.operations, wanted)
+        operations = fuse(operations, self.recorder.multiples, self.constant(0.0), wanted)
+        return emit(operations, self.lone, results, into)
+
+    def function(
+        self, name: str, arguments: Sequence[str], lines: Sequence[str], results: str
+    ) -> str:
+        """The whole text, the constants above."""
+        above = (f"{c} = {CONSTANT.format(n, self.dtype)}" for n, c in self.constants.items())
+        head = f"def {name}({', '.join(arguments)}):"
+        return "\n".join([*above, head, *(f"    {t}" for t in (*lines, f"return {results}"))])
+
     def constant(self, number: float) -> str:
         """Name of the 0-dimensional tensor that holds ``number``."""
         name = {0.0: "zero", 0.5: "half", 1.0: "one"}.get(number, f"c{len(self.constants)}")
@@ -377,26 +401,35 @@ def kernel_text(
     front = tape.square_sum(rest.base) if alone else tape.value(rest)
     slopes = [g if g.is_number else tape.scaled(g, by) for g in gradients]
     into = [unused(f"slope{k}", inputs) for k in range(len(slopes))]
-    results = [front, *slopes]
-    wanted = {r for r in results if isinstance(r, str)}
-    zero = tape.constant(0.0)
-    operations = fuse(needed(tape.operations, wanted), tape.recorder.multiples, zero, wanted)
     given = dict(zip(reversed(slopes), reversed(into), strict=True))
-    body = emit(operations, tape.lone, results, given)
+    body = tape.body([front, *slopes], given)
     texts = [
-        body.names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], by) for r in results
+        body.names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], by)
+        for r in (front, *slopes)
     ]
     if reduced:
         total, by = texts[0] if alone else f"{texts[0]}.sum()", _factor(float(factor), s)
         texts[0] = f"torch.add({tape.constant(0.0)}, {total}, alpha={by})"
-    arguments = ", ".join([*inputs, s, *(f"{i}=None" for i in into)])
-    lines = [
-        *(f"{constant} = {CONSTANT.format(n, dtype)}" for n, constant in tape.constants.items()),
-        f"def {name}({arguments}):",
-        *(f"    {t}" for t in body.lines),
-    ]
-    lines.append(f"    return {', '.join(texts)}{',' if len(texts) == 1 else ''}")
-    return "\n".join(lines), tape.used
+    given = [*inputs, s, *(f"{i}=None" for i in into)]
+    results = f"{', '.join(texts)}{',' if len(texts) == 1 else ''}"
+    return tape.function(name, given, body.lines, results), tape.used
+
+
+def special_function_text(name: str, dtype: str) -> str:
+    """Text of a special function of numbers, its operations in buffers; to be executed by itself,
+    with :func:`lossderiv.select.select`, since its constants have names of their own."""
+    row = SPECIAL[name]
+    arguments = sp.symbols(f"u:{len(row.slopes)}", real=True)
+    names = [a.name for a in arguments]
+    tape = Tape(names, (), dtype)
+    result = tape.value(row(*arguments))
+    body = tape.body([result], {})
+    joined = ", ".join(names)
+    lines = body.lines
+    if len(names) > 1:  # what has fewer axes has no room for the result
+        differ = " or ".join(f"{n}.shape != {names[0]}.shape" for n in names[1:])
+        lines = (f"if {differ}:", f"    {joined} = torch.broadcast_tensors({joined})", *lines)
+    return tape.function(name, names, lines, body.names.get(result, result))
 
 
 def _front(value: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
