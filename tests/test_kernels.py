@@ -17,6 +17,7 @@ from lossderiv.select import select
 from lossderiv.special import SPECIAL
 
 U, X = sp.symbols("u x", real=True)
+CONSTANTS = {0.0: "zero", 1.0: "one"}
 
 
 def text_of(value, *slopes, dtype=FLOAT32):
@@ -47,15 +48,33 @@ def test_a_series_has_as_many_terms_as_the_type_can_feel():
 def test_a_product_that_others_read_is_not_made_twice():
     product, total = Operation("v0", "torch.mul", ("u", "x")), ("one", "v0")
     alone = [product, Operation("v1", "torch.add", total)]
-    (op,) = fuse(alone, {}, "zero", {"v1"})
+    (op,) = fuse(alone, {}, CONSTANTS, {"v1"})
     assert op == Operation("v1", "torch.addcmul", ("one", "u", "x"))
     shared = [*alone, Operation("v2", "torch.log", ("v0",))]
-    assert fuse(shared, {}, "zero", {"v1", "v2"}) == shared
+    assert fuse(shared, {}, CONSTANTS, {"v1", "v2"}) == shared
+
+
+def test_products_that_may_cancel_each_other_are_both_rounded():
+    one, other = (Operation(f"v{k}", "torch.mul", ("u", "x")) for k in (0, 1))
+    difference = [one, other, Operation("v2", "torch.sub", ("v0", "v1"))]
+    assert fuse(difference, {}, CONSTANTS, {"v2"}) == difference
+    own = {"torch": torch, "select": select}
+    exec(special_function_text("digamma_bend", FLOAT32), own)
+    assert own["digamma_bend"](*torch.tensor([5e20, 1.0, 0.0])[:, None]).item() == 0.0
+
+
+def test_multiples_by_powers_of_two_join_any_sum():
+    double, third = Operation("v0", "torch.add", ("zero", "u"), "alpha=2.0"), "alpha=0.3"
+    total = Operation("v1", "torch.add", ("x", "v0"))
+    (op,) = fuse([double, total], {"v0": ("u", 2.0)}, CONSTANTS, {"v1"})
+    assert op == Operation("v1", "torch.add", ("x", "u"), "alpha=2.0")
+    kept = [Operation("v0", "torch.add", ("zero", "u"), third), total]
+    assert fuse(kept, {"v0": ("u", 0.3)}, CONSTANTS, {"v1"}) == kept
 
 
 def test_a_kernel_takes_products_into_sums():
     text = text_of(SPECIAL["binet"](U))
-    assert text.count("addcmul") >= 16  # one for each step of two polynomials
+    assert text.count("addcmul") == 8 + 6  # all but the first step of two polynomials
 
 
 def test_what_nobody_reads_is_left_out():

@@ -328,7 +328,8 @@ class Tape:
         """What computes the ``results``, numbers aside; some of them in tensors that are given."""
         wanted = {r for r in results if isinstance(r, str)}
         operations = needed(self.operations, wanted)
-        operations = fuse(operations, self.recorder.multiples, self.constant(0.0), wanted)
+        self.constant(0.0)  # a product is written as what is added to it
+        operations = fuse(operations, self.recorder.multiples, self.constants, wanted)
         return emit(operations, self.lone, results, into)
 
     def function(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -128,13 +129,14 @@ def needed(operations: Sequence[Operation], wanted: Set[str]) -> list[Operation]
 def fuse(
     operations: Sequence[Operation],
     multiples: Mapping[str, tuple[str, float]],
-    zero: str,
+    constants: Mapping[float, str],
     wanted: Set[str],
 ) -> list[Operation]:
     """One operation for a product, or a multiple ``n a``, and the sum that alone reads it.
 
-    What has other readers stays, so that all of them read the same rounding of it. ``zero`` names
-    the tensor that holds 0.
+    Only where one of the two is exact: the other term a constant, or n a power of two. Else two
+    terms that are the same product with opposite signs would no longer cancel exactly. What has
+    other readers stays, so that all of them read the same rounding of it.
     """
     uses = Counter(a for op in operations for a in op.operands) + Counter(wanted)
     multiple = {name: found for name, found in multiples.items() if uses[name] == 1}
@@ -142,11 +144,11 @@ def fuse(
     fused = []
     for op in operations:
         if op.call == "torch.mul" and not op.option:
-            op, found = _as_product(op, multiple, zero)
+            op, found = _as_product(op, multiple, constants[0.0])
             if uses[op.target] == 1:
                 product[op.target] = found
         elif op.call in ("torch.add", "torch.sub") and not op.option:
-            op = _as_sum(op, multiple, product)
+            op = _as_sum(op, multiple, product, set(constants.values()))
         fused.append(op)
     return needed(fused, wanted)
 
@@ -161,18 +163,19 @@ def _as_product(op: Operation, multiple: Mapping, zero: str):
     return op, (*op.operands, 1.0)
 
 
-def _as_sum(op: Operation, multiple: Mapping, product: Mapping) -> Operation:
+def _as_sum(op: Operation, multiple: Mapping, product: Mapping, constants: Set[str]) -> Operation:
     """``a + n b c`` or ``a + n b`` in one operation, where there is such a term."""
     first, second = op.operands
     sign = 1.0 if op.call == "torch.add" else -1.0
     if sign > 0 and second not in product and second not in multiple:
         first, second = second, first
-    if second in product and first != second:
+    if second in product and first in constants:
         a, b, n = product[second]
         return Operation(op.target, "torch.addcmul", (first, a, b), _by("value", sign * n))
     if second in multiple and first != second:
         a, n = multiple[second]
-        return Operation(op.target, "torch.add", (first, a), _by("alpha", sign * n))
+        if first in constants or math.frexp(abs(n))[0] == 0.5:
+            return Operation(op.target, "torch.add", (first, a), _by("alpha", sign * n))
     return op
 
 
