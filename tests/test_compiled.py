@@ -35,7 +35,12 @@ def is_elementwise(family: str) -> bool:
 
 CUTS = "ordered_logistic"  # looks its target up among the given cuts
 ELEMENTWISE = [f for f in ld.families() if is_elementwise(f) and f != CUTS]
-ROWS = ["categorical", "multivariate_normal_diagonal"]  # tests/test_compiled_rows.py
+ROWS = [  # tests/test_compiled_rows.py
+    "categorical",
+    "dirichlet",
+    "multinomial",
+    "multivariate_normal_diagonal",
+]
 each = pytest.mark.parametrize("family", ELEMENTWISE)
 
 

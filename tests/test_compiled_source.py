@@ -73,5 +73,5 @@ def test_other_languages_are_refused():
 
 
 def test_a_function_of_vectors_that_c_lacks_is_named():
-    with pytest.raises(ld.SpellingError, match="LogBeta, a function of vectors, has no C"):
-        ld.source("dirichlet", language="c")
+    with pytest.raises(ld.SpellingError, match="Forward, a function of vectors, has no C"):
+        ld.source("multivariate_normal", language="c")

@@ -24,7 +24,8 @@ REDUCE = {
     "max": ("-INFINITY", "max", "{v} = {u} > {v} ? {u} : {v}", "{v} > -INFINITY ? {v} : 0.0f"),
     "min": ("INFINITY", "min", "{v} = {u} < {v} ? {u} : {v}", "{v}"),
     "sum": ("0.0f", "+", "{v} += {u}", "{v}"),
-    "others": ("0.0f", "+", "{v} += k == {x} ? 0.0f : {u}", "{v}"),
+    "tail": ("0.0f", "+", "{v} += k == 0 ? 0.0f : {u}", "{v}"),
+    "others": ("0.0f", "+", "{v} += k == (ptrdiff_t){x} ? 0.0f : {u}", "{v}"),
 }
 """Reduction -> its start, its operator, its step, and what it is worth in the end: the largest of
 entries that are all minus infinity is taken out as 0."""
@@ -292,6 +293,15 @@ class _Block:
             return self._sum_when(s, found)
         body = found.body
         row = f"{body.name if body in self.steps.inputs else self._kept(body, 'each')}[r * K + "
+        if found.runs:
+            onward = "k = 0; k < K; k++" if found.by == "before" else "k = K - 1; k >= 0; k--"
+            return [
+                f"float {s.name} = 0.0f;",
+                f"for (ptrdiff_t {onward}) {{",
+                f"    {self._kept(s, 'each')}[r * K + k] = {s.name};",
+                f"    {s.name} += {row}k];",
+                "}",
+            ]
         into, data = f"{self._kept(s, 'row')}[r]", self.steps.data.name
         if found.by == "picked":
             return [f"{into} = {row}{data}[r]];"]
@@ -310,7 +320,10 @@ class _Block:
                 f"{into} = (float){s.name};",
             ]
         start, sign, step, end = REDUCE[found.by]
-        step = step.format(v=s.name, u=f"{row}k]", x=f"{data}[r]")
+        spared = (
+            f"{data}[r]" if found.at is None else f"(ptrdiff_t){self._kept(found.at, 'row')}[r]"
+        )
+        step = step.format(v=s.name, u=f"{row}k]", x=spared)
         wide = [f"#pragma omp simd reduction({sign} : {s.name})"]
         return [
             f"float {s.name} = {start};",

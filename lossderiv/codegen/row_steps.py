@@ -15,8 +15,9 @@ from lossderiv.codegen.c_printer import CPrinter
 from lossderiv.codegen.printer import is_curved
 from lossderiv.codegen.share import Assignments
 from lossderiv.errors import SpellingError
-from lossderiv.special import expm1, log1p
+from lossderiv.special import expm1, lbeta, log1p, stirling_error
 from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf
+from lossderiv.special_vectors import Complements, LogBeta, Rest, StirlingErrors, Surprisals
 from lossderiv.symbolic.vectors import (
     CLASSES,
     Bound,
@@ -36,15 +37,22 @@ OWN |= {"summed", "each", "refused", "first", "most", "count", "sum", "total"}
 
 @dataclass(frozen=True)
 class Reduction:
-    """A number of a row, made of an entry of each column: ``by`` is max, min, sum, others (the sum
-    without the class that the target names), picked (that class's), best (the place of the largest)
-    or at (that at the place ``at``). A sum with a ``when`` is 0, and not computed, in rows where
-    that is 0."""
+    """A number of a row, made of an entry of each column: ``by`` is max, min, sum, tail (the sum
+    without the first entry), others (the sum without that at the place ``at``, or else without the
+    class that the target names), picked (that class's), best (the place of the largest) or at (that
+    at the place ``at``). A sum with a ``when`` is 0, and not computed, in rows where that is 0.
+
+    Or, by before or after, a number for each entry: the sum of those before or after it."""
 
     by: str
     body: sp.Expr
     at: sp.Symbol | None = None
     when: sp.Symbol | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has a value for each entry."""
+        return self.by in ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,12 @@ class RowSteps:
         if isinstance(meaning, sp.Symbol):
             return meaning
         if meaning not in self.known:
-            parts = () if isinstance(meaning, Reduction) else meaning.free_symbols
+            if isinstance(meaning, Reduction):
+                entries = meaning.runs
+            else:
+                entries = not meaning.free_symbols <= self.rows
             symbol = self._fresh(hint, **assumptions)
-            self._add(symbol, meaning, entries=not set(parts) <= self.rows)
+            self._add(symbol, meaning, entries)
         return self.known[meaning]
 
     def result(self, hint: str, meaning: sp.Expr, entries: bool) -> sp.Symbol:
@@ -268,12 +279,61 @@ def softmax(steps: RowSteps, scores: sp.Expr, i: sp.Idx) -> sp.Symbol:
 
 
 def others(steps: RowSteps, weights: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
+    column, inverse = unscaled(steps, weights)
+    return steps.keep("others", Reduction("others", column)) * inverse
+
+
+def unscaled(steps: RowSteps, weights: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """Weights, and what all of them are multiplied by: a softmax's are exponentials."""
     column = steps.column(weights)
     meaning = steps.meanings.get(column)
     for inverse in meaning.args if isinstance(meaning, sp.Mul) else ():
-        if inverse in steps.rows:  # a softmax's: its exponentials are added up as they are
-            return steps.keep("others", Reduction("others", meaning / inverse)) * inverse
-    return steps.keep("others", Reduction("others", column))
+        if inverse in steps.rows:
+            return meaning / inverse, inverse
+    return column, sp.Integer(1)
+
+
+def all_but_largest(steps: RowSteps, column: sp.Symbol) -> sp.Symbol:
+    best = steps.keep("best", Reduction("best", column))
+    return steps.keep("rest", Reduction("others", column, at=best))
+
+
+def surprisals(steps: RowSteps, scores: sp.Expr, i: sp.Idx) -> sp.Expr:
+    column = steps.column(scores)
+    _, apart = steps.below_largest(column)
+    exps, _, _ = steps.weights(column)
+    return steps.keep("spread", log1p(all_but_largest(steps, exps))) - apart
+
+
+def complements(steps: RowSteps, weights: sp.Expr, i: sp.Idx) -> sp.Expr:
+    column, inverse = unscaled(steps, weights)
+    largest = steps.keep("largest", Reduction("max", column))
+    rest = all_but_largest(steps, column)
+    one_less = 1 - steps.column(weights)
+    return sp.Piecewise((rest * inverse, column >= largest), (one_less, True))
+
+
+def stirling_errors(steps: RowSteps, counts: sp.Expr, i: sp.Idx) -> sp.Expr:
+    """Exactly 0 where one class has all."""
+    column = steps.column(counts)
+    total = steps.keep("added", Reduction("sum", column))
+    errors = steps.keep("errors", Reduction("sum", steps.keep("error", stirling_error(column))))
+    largest = steps.keep("largest", Reduction("max", column))
+    return sp.Piecewise((0, largest >= total), (errors - stirling_error(total), True))
+
+
+def rest_of(steps: RowSteps, body: sp.Expr, i: sp.Idx) -> sp.Expr:
+    column = steps.column(body)
+    before = steps.keep("before", Reduction("before", column))
+    return before + steps.keep("after", Reduction("after", column))
+
+
+def log_beta(steps: RowSteps, body: sp.Expr, j: sp.Idx) -> sp.Symbol:
+    """Entry after entry joins those before it; the first has none."""
+    column = steps.column(body)
+    before = steps.keep("before", Reduction("before", column))
+    joined = steps.keep("joined", lbeta(before, column))
+    return steps.keep("log_beta", Reduction("tail", joined))
 
 
 def surprisal(steps: RowSteps, scores: sp.Expr, w: sp.Expr, i: sp.Idx, x: sp.Expr) -> sp.Expr:
@@ -352,4 +412,9 @@ RULES: dict[type, Callable[..., sp.Expr]] = {
     LogShare: log_share,
     ShareOf: share_of,
     MixedSurprisal: mixed_surprisal,
+    Surprisals: surprisals,
+    Complements: complements,
+    Rest: rest_of,
+    LogBeta: log_beta,
+    StirlingErrors: stirling_errors,
 }
