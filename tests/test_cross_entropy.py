@@ -10,6 +10,8 @@ import lossderiv as ld
 from lossderiv.codegen.inplace_softmax import PICKED
 
 ROWS = 24
+LARGE = 70
+"""So many copies of the rows, with 40 classes, are a batch large enough for a closer look."""
 SCORES = {
     # the target's lead over scores of about 1, row by row
     "no target above one half": [0.0] * ROWS,
@@ -42,37 +44,39 @@ def truth(scores: torch.Tensor, x: torch.Tensor) -> tuple[list, list]:
     return losses, slopes
 
 
-@pytest.mark.parametrize("classes", [2, 5, 40])
+@pytest.mark.parametrize(("classes", "copies"), [(2, 1), (5, 1), (40, 1), (40, LARGE)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", SCORES)
-def test_every_row_has_its_digits(name, dtype, classes):
+def test_every_row_has_its_digits(name, dtype, classes, copies):
     scores, x = problem(name, classes, dtype)
     losses, slopes = truth(scores, x)
     tiny = torch.finfo(dtype).tiny
     # A rounded difference of scores, as an exponent, moves the weight by as many units.
     bounds = (torch.finfo(dtype).eps * (8 + scores.abs().amax(-1))).tolist()
-    for shape in ((ROWS,), (2, 3, ROWS // 6)):
-        u = scores.reshape(*shape, classes).requires_grad_()
-        each = ld.loss("categorical", reduction="none")(u, x.reshape(shape))
-        u.grad = None
-        ld.loss("categorical", reduction="sum")(u, x.reshape(shape)).backward()
-        rows = u.grad.reshape(ROWS, classes).tolist()
+    for shape in ((-1,), (2, 3, copies * ROWS // 6)):
+        u = scores.repeat(copies, 1).reshape(*shape, classes).requires_grad_()
+        target = x.repeat(copies).reshape(shape)
+        each = ld.loss("categorical", reduction="none")(u, target).flatten()
+        ld.loss("categorical", reduction="sum")(u, target).backward()
+        grad = u.grad.reshape(-1, ROWS, classes)
+        assert (grad == grad[0]).all()
         for n, bound in enumerate(bounds):
-            for got, want in zip(
-                (each.flatten()[n].item(), *rows[n]), (losses[n], *slopes[n]), strict=True
-            ):
+            found = (each[n - ROWS].item(), *grad[-1, n].tolist())
+            for got, want in zip(found, (losses[n], *slopes[n]), strict=True):
                 assert abs(got - want) <= bound * abs(want) + tiny, (n, got, want)
 
 
-def test_a_row_that_is_no_number_leaves_the_others_alone():
-    scores, x = problem("few", 5, torch.float32)
+@pytest.mark.parametrize("copies", [1, LARGE])
+def test_a_row_that_is_no_number_leaves_the_others_alone(copies):
+    scores, x = problem("few", 40, torch.float32)
+    scores, x = scores.repeat(copies, 1), x.repeat(copies)
     right = ld.loss("categorical", reduction="none")(scores, x)
     broken = scores.clone()
     broken[7, 2] = torch.nan
     broken.requires_grad_()
     losses = ld.loss("categorical", reduction="none")(broken, x)
     losses.sum().backward()
-    others = torch.arange(ROWS) != 7
+    others = torch.arange(len(x)) != 7
     assert losses[7].isnan()
     assert broken.grad[7].isnan().any()
     torch.testing.assert_close(losses[others], right[others], rtol=1e-6, atol=0.0)
@@ -81,8 +85,10 @@ def test_a_row_that_is_no_number_leaves_the_others_alone():
 
 def test_the_cases_take_all_ways():
     """Seen from outside: each case's weights fall on its side of what the text asks."""
-    assert "most <= 0.5" in PICKED
+    assert "p.amax().item() <= 0.5" in PICKED
     assert "p.mean().item() > 0.25" in PICKED
+    assert "w.numel() >= 65536" in PICKED
+    assert LARGE * ROWS * 40 >= 65536
     seen = {}
     for name in SCORES:
         scores, x = problem(name, 40, torch.float32)

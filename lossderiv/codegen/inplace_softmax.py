@@ -12,21 +12,22 @@ from lossderiv.special_vectors import against_all
 from lossderiv.symbolic.vectors import Others, Placed, Softmax, Surprisal
 
 # 1 - p loses digits only where p is above one half, and there alone -log p is small: of those
-# rows, unless they are many, the other weights are added up. A weight that has underflowed has no
-# log any more: then the scores are asked; and a GPU, which would have to wait for the answers,
-# goes the long way always. The class axis stays, with length 1: fewer small operations.
+# rows the other weights are added up; of all where those are many, or looking takes longer. A
+# weight that has underflowed has no log any more: then the scores are asked; and a GPU, which
+# would have to wait for the answer, asks them always. The class axis stays, with length 1, which
+# spares many small operations.
 PICKED = """
 def picked(u, w, at):
     p = w.gather(-1, at)
     asked = p.is_cpu and p.numel() > 0
-    least, most = (bound.item() for bound in torch.aminmax(p)) if asked else (0.0, 1.0)
-    if least >= torch.finfo(p.dtype).tiny:
+    if asked and p.amin().item() >= torch.finfo(p.dtype).tiny:
         log_p = torch.log(p)
     else:
         log_p = u.gather(-1, at) - torch.logsumexp(u, -1, keepdim=True)
-    if most <= 0.5:
+    large = asked and w.numel() >= 65536 and w.shape[-1] >= 32
+    if large and p.amax().item() <= 0.5:
         return log_p, p.sub_(1.0)
-    if not asked or p.mean().item() > 0.25:
+    if not large or p.mean().item() > 0.25:
         others = w.scatter_(-1, at, torch.zeros_like(p)).sum(-1, keepdim=True)
         above = torch.clamp_max(log_p + 0.6931471805599453, 0.0)
         return above + torch.log1p(-torch.clamp_max(others, 0.5)), others.neg_()
