@@ -166,6 +166,8 @@ def in_pieces(n: int, entries: int, work: Callable[[int, int], float]) -> float:
     The pieces are dealt out to torch's number of threads.
     """
     piece = max(1, PIECE // entries)
+    if n <= piece:
+        return work(0, n)
     starts = range(0, n, piece)
     totals = [0.0] * len(starts)
 

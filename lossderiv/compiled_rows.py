@@ -49,20 +49,29 @@ class RowKernel:
 
     def __call__(self, *args: Tensor | float) -> Tensors:
         *outputs, x, s = args
-        plain = x.is_cpu and x.numel() and x.dtype is self.target
-        if not plain or not all(o.dtype is torch.float32 and o.is_cpu for o in outputs):
+        if x.dtype is not self.target or not x.is_cpu or not x.numel():
             return self.default(*args)
-        outputs, x = [o.contiguous() for o in outputs], x.contiguous()
-        entries = outputs[0].shape[-1]
-        rows = outputs[0].numel() // entries
-        if self.classes and self.refused(rows, entries, x.data_ptr()) < rows:
+        places = []
+        for o in outputs:
+            if o.dtype is not torch.float32 or not o.is_cpu:
+                return self.default(*args)
+            if not (o.is_contiguous() and x.is_contiguous()):
+                return self(*(t.contiguous() for t in (*outputs, x)), s)
+            places.append(o.data_ptr())
+        places.append(x.data_ptr())
+        like = outputs[0]
+        entries = like.shape[-1]
+        rows = like.numel() // entries
+        if self.classes and self.refused(rows, entries, places[-1]) < rows:
             check_target(x, self.data, self.name, entries)
         slopes = [torch.empty_like(o) for o in outputs[: self.slopes]]
-        sizes = [4 * entries] * len(outputs)
-        sizes += [8 if self.classes else 4 * (entries if self.vectors else 1)]
-        places = [t.data_ptr() for t in (*outputs, x, *slopes)]
-        steps = [*sizes, *[4 * entries] * len(slopes)]
-        return (self.losses(rows, entries, s, places, steps, outputs[0]), *slopes)
+        places += [slope.data_ptr() for slope in slopes]
+        return (self.losses(rows, entries, s, places, like), *slopes)
+
+    def steps(self, entries: int, outputs: int) -> list[int]:
+        """How many bytes a row takes in each array."""
+        target = 8 if self.classes else 4 * (entries if self.vectors else 1)
+        return [*[4 * entries] * outputs, target, *[4 * entries] * self.slopes]
 
     def sizes(self, rows: int, entries: int) -> tuple[int, ...]:
         """How many rows, and how many entries in each if the text does not know it."""
@@ -78,9 +87,12 @@ class SummedRows(RowKernel):
 
     loop, last, result = "summed", ctypes.c_float, ctypes.c_double
 
-    def losses(self, rows, entries, s, places, steps, like) -> Tensor:
+    def losses(self, rows, entries, s, places, like) -> Tensor:
         def some(start: int, size: int) -> float:
-            at = [p + start * step for p, step in zip(places, steps, strict=True)]
+            at = places
+            if start:
+                steps = self.steps(entries, len(places) - self.slopes - 1)
+                at = [p + start * step for p, step in zip(places, steps, strict=True)]
             work = self.work(entries)
             return self.function(*self.sizes(size, entries), work.data_ptr(), s, *at)
 
@@ -93,7 +105,7 @@ class EachRow(RowKernel):
 
     loop, last, result = "each", ctypes.c_void_p, None
 
-    def losses(self, rows, entries, s, places, steps, like) -> Tensor:
+    def losses(self, rows, entries, s, places, like) -> Tensor:
         losses, work = like.new_empty(like.shape[:-1]), self.work(entries)
         sizes = self.sizes(rows, entries)
         self.function(*sizes, work.data_ptr(), losses.data_ptr(), *places)

@@ -25,7 +25,7 @@ REDUCE = {
     "min": ("INFINITY", "min", "{v} = {u} < {v} ? {u} : {v}", "{v}"),
     "sum": ("0.0f", "+", "{v} += {u}", "{v}"),
     "tail": ("0.0f", "+", "{v} += k == 0 ? 0.0f : {u}", "{v}"),
-    "others": ("0.0f", "+", "{v} += k == (ptrdiff_t){x} ? 0.0f : {u}", "{v}"),
+    "others": ("0.0f", "+", "{v} += k == {v}_not ? 0.0f : {u}", "{v}"),
 }
 """Reduction -> its start, its operator, its step, and what it is worth in the end: the largest of
 entries that are all minus infinity is taken out as 0."""
@@ -320,15 +320,17 @@ class _Block:
                 f"{into} = (float){s.name};",
             ]
         start, sign, step, end = REDUCE[found.by]
-        spared = (
-            f"{data}[r]" if found.at is None else f"(ptrdiff_t){self._kept(found.at, 'row')}[r]"
-        )
-        step = step.format(v=s.name, u=f"{row}k]", x=spared)
+        step = step.format(v=s.name, u=f"{row}k]")
         wide = [f"#pragma omp simd reduction({sign} : {s.name})"]
+        index, width, spared = "ptrdiff_t", "K", []
+        if found.by == "others":  # compared in as many lanes as are added
+            at = f"{data}[r]" if found.at is None else f"{self._kept(found.at, 'row')}[r]"
+            index, width, spared = "int", "(int)K", [f"const int {s.name}_not = (int){at};"]
         return [
             f"float {s.name} = {start};",
+            *spared,
             *(wide if (self.components or SHORT) >= SHORT else []),
-            "for (ptrdiff_t k = 0; k < K; k++)",
+            f"for ({index} k = 0; k < {width}; k++)",
             f"    {step};",
             f"{into} = {end.format(v=s.name)};",
         ]
