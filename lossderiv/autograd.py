@@ -217,7 +217,7 @@ class Program:
         by = d.scale if exact else 1
         self.slopes = tuple(by * g for g in d.gradient_kernel.values())
         self.inputs = [*derivation.outputs, str(derivation.density.variable)]
-        self.is_vector = any(isinstance(o, sp.IndexedBase) for o in derivation.context.outputs)
+        self.is_vector = derivation.has_vectors
         self.takes_vectors = derivation.density.data.is_vector
 
     @cached_property

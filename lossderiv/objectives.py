@@ -43,7 +43,7 @@ def objective(of: str | Density | Derivation, library: str = "xgboost", **option
     d = derive(of, **options)
     if d.density.data.shape == "category":
         return ClassObjective(d, library, _of_classes(d))
-    if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+    if d.has_vectors:
         raise ParameterError(
             f"{d.density.name} has data that are vectors, and these libraries take one target for "
             "each row. Of the families with vector outputs, categorical has an objective."

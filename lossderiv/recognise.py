@@ -163,7 +163,7 @@ def known_as(of: str | Density | Derivation, **options) -> Known | None:
 
 
 def _match(d: Derivation, named: Named) -> Match | None:
-    vector = any(isinstance(o, sp.IndexedBase) for o in d.context.outputs)
+    vector = d.has_vectors
     if named.outputs != len(d.outputs) or named.vector != vector:
         return None
     number, name = (), named.name
@@ -199,7 +199,7 @@ def _shape(d: Derivation, named: Named) -> sp.Expr | None:
 
 def _gap(d: Derivation, formula: sp.Expr) -> sp.Expr:
     """What a loss has beyond a formula with the same slopes, an expression free of the outputs."""
-    if d.loss == formula or any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+    if d.loss == formula or d.has_vectors:
         return sp.Integer(0)
     rest = (d.loss - formula).xreplace(dict.fromkeys(d.context.outputs, sp.Integer(0)))
     there = Formula(rest)
@@ -209,7 +209,7 @@ def _gap(d: Derivation, formula: sp.Expr) -> sp.Expr:
 
 def _factor(d: Derivation, formula: sp.Expr) -> sp.Expr | None:
     """The positive ``c`` with ``d.loss = c * formula`` up to what no output moves, if any."""
-    if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+    if d.has_vectors:
         return 1 / d.scale if sp.expand(d.scale * d.loss - formula) == 0 else None
     ratio = None
     for by in d.context.outputs:

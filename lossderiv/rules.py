@@ -133,7 +133,6 @@ from lossderiv.symbolic.vectors import (
 a, b, t, u, v = symbols("a b t u v", real=True)
 m, r, s = symbols("m r s", positive=True)
 share = Symbol("share", positive=True)  # inside (0, 1): beyond it log(1 - share) means nothing
-half = Rational(1, 2)
 k = Symbol("k", integer=True)
 c, d = symbols("c d", integer=True, nonnegative=True)
 total = Symbol("total", integer=True, positive=True)
@@ -506,7 +505,7 @@ READING: tuple[Rule, ...] = (
     ),
     Rule(
         "normaliser of Student's t",
-        find=lgamma(m / 2) - lgamma(m / 2 + half) + log(m) / 2,
+        find=lgamma(m / 2) - lgamma(m / 2 + HALF) + log(m) / 2,
         give=student_constant(m) + log(2) / 2,
         because="for many degrees of freedom two large log-gammas cancel: their difference tends "
         "to 0 like 1/(4 nu)",
@@ -569,7 +568,7 @@ READING: tuple[Rule, ...] = (
     Rule(
         "Student's tail and its slope",
         find=exp(v) * log1p_square(u * exp(-v / 2)) / 2
-        - u * (exp(v) / 2 + half) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)) / 2,
+        - u * (exp(v) / 2 + HALF) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)) / 2,
         give=scaled_square_pull(exp(v), u * exp(-v / 2)) / 2
         - u * exp(-v / 2) * cauchy_score(u * exp(-v / 2)) / 4,
         because="for many degrees of freedom the two leading terms cancel: their difference is of "
@@ -580,7 +579,7 @@ READING: tuple[Rule, ...] = (
     ),
     Rule(
         "Student's score",
-        find=(exp(v) / 2 + half) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)),
+        find=(exp(v) / 2 + HALF) * exp(-v / 2) * cauchy_score(u * exp(-v / 2)),
         give=student_score(u, v),
         because="for many degrees of freedom the scaled residual underflows before the slope does",
         anchor={u: 1, v: 0},
@@ -598,7 +597,7 @@ READING: tuple[Rule, ...] = (
     ),
     Rule(
         "Student's score, nu by softplus",
-        find=(softplus(v) / 2 + half) * cauchy_score(u / sqrt(softplus(v))) / sqrt(softplus(v)),
+        find=(softplus(v) / 2 + HALF) * cauchy_score(u / sqrt(softplus(v))) / sqrt(softplus(v)),
         give=student_score(u, log_softplus(v)),
         because="for many degrees of freedom the scaled residual underflows before the slope does",
         anchor={u: 1, v: 0},
@@ -609,10 +608,10 @@ READING: tuple[Rule, ...] = (
         "Student's tail and its slope, nu by softplus",
         find=logistic(v) * log1p_square(u / sqrt(softplus(v))) / 2
         - u
-        * (softplus(v) / 2 + half)
+        * (softplus(v) / 2 + HALF)
         * cauchy_score(u / sqrt(softplus(v)))
         * logistic(v)
-        / (2 * softplus(v) ** (3 * half)),
+        / (2 * softplus(v) ** (3 * HALF)),
         give=softplus_pull(v)
         * (
             scaled_square_pull(softplus(v), u / sqrt(softplus(v))) / 2

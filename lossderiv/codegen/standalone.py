@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import textwrap
 
-import sympy as sp
-
 from lossderiv.codegen.c_kernel import kernel_c
 from lossderiv.codegen.c_rows import rows_of
 from lossderiv.codegen.printer import TorchPrinter, result_text
@@ -43,7 +41,7 @@ def source(of: str | Density | Derivation, *, language: str = "python", **option
 def _c(d: Derivation) -> str:
     said = d.text().replace("*/", "* /")
     slopes = tuple(d.gradient_kernel.values())
-    if any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+    if d.has_vectors:
         kernel = rows_of(d, d.kernel, slopes).text
     else:
         kernel = kernel_c(d.kernel, slopes, [*d.outputs, str(d.density.variable)], d.where)

@@ -13,7 +13,6 @@ from lossderiv.derivations import derive
 from lossderiv.insight.again import Again
 from lossderiv.insight.entries import (
     entries_in,
-    has_vectors,
     letter_of,
     letters_of,
     one_entry,
@@ -82,7 +81,7 @@ class Hessian(Shown):
         Returns what was compared; raises ``DerivationError`` where a statement is false.
         """
         d = self.derivation
-        if has_vectors(d):
+        if d.has_vectors:
             alone = one_entry(d)
             if alone is not None:
                 return hessian(alone.derivation).check()
@@ -132,7 +131,7 @@ def hessian(of: str | Density | Derivation, **options) -> Hessian:
     'not convex'
     """
     d = derive(of, **options)
-    if has_vectors(d):
+    if d.has_vectors:
         return of_vectors(d)
     thetas = tuple(d.density.symbols[n] for n in d.links)
     in_theta, in_eta = matrix_of(d.nll, thetas), matrix_of(d.loss, d.context.outputs)
@@ -183,7 +182,7 @@ def by_theory(d: Derivation) -> tuple[Convexity | None, Convexity | None]:
         return None, None
     in_theta = Convexity("convex", NATURAL.format("the parameters are"))
     in_eta = Convexity("convex", NATURAL.format("the raw outputs are"))
-    if has_vectors(d):
+    if d.has_vectors:
         axis = [d.density.symbols[n][ENTRY] for n in d.links]
         return in_theta if _straight(e.natural, axis) else None, in_eta if e.canonical else None
     thetas, etas = axes(d)

@@ -30,11 +30,6 @@ class OneEntry:
         return formula.xreplace(dict(self.back))
 
 
-def has_vectors(d: Derivation) -> bool:
-    """Whether the raw outputs are vectors."""
-    return any(isinstance(o, sp.IndexedBase) for o in d.context.outputs)
-
-
 def one_entry(d: Derivation) -> OneEntry | None:
     """One entry as a density of its own, where the density is a product of such, else ``None``."""
     whole = d.density.formula

@@ -233,7 +233,7 @@ def _yes(d: Derivation, parts: Separated) -> ExponentialFamily:
     base, partition = parts.apart, -parts.alone
     numbers = sp.Add(*(t for t in sp.Add.make_args(partition) if not t.free_symbols))
     base, partition = base - numbers, partition - numbers
-    if not any(isinstance(o, sp.IndexedBase) for o in d.context.outputs):
+    if not d.has_vectors:
         return _scalar(d, natural, statistic, tidy(partition), base)
     return _vector(d, natural, statistic, partition, base)
 

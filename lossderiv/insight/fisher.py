@@ -20,7 +20,7 @@ import sympy as sp
 from lossderiv.derivations import derive
 from lossderiv.errors import DerivationError, ParameterError
 from lossderiv.insight.curvature import Matrix, axes, bent_vectors, few_outcomes, label
-from lossderiv.insight.entries import has_vectors, one_entry
+from lossderiv.insight.entries import one_entry
 from lossderiv.insight.evidence import supports_move
 from lossderiv.insight.expectation import expectation
 from lossderiv.insight.exponential import exponential_family
@@ -74,7 +74,7 @@ class Fisher(Shown):
         d = self.derivation
         if self.theta is None and self.eta is None:
             return ()
-        if has_vectors(d):
+        if d.has_vectors:
             return _checked_vectors(self)
         for k in range(2):
             domains = {n: d.density.parameters[n] for n in d.links}
@@ -101,7 +101,7 @@ class Fisher(Shown):
         ((0.25,),)
         """
         d = self.derivation
-        if set(theta) != set(d.links) or not self.exists or has_vectors(d):
+        if set(theta) != set(d.links) or not self.exists or d.has_vectors:
             raise ParameterError(
                 f"The Fisher information of {d.density.name} cannot be integrated at "
                 f"{theta or 'no parameters'}: give a value for each of {', '.join(d.links)} "
@@ -165,7 +165,7 @@ def fisher(of: str | Density | Derivation, **options) -> Fisher:
     if supports_move(d, inside) is not None:
         why = "the support moves with the parameters, so the slopes do not hold the information"
         return Fisher(d, None, None, why, exists=False)
-    if has_vectors(d):
+    if d.has_vectors:
         return _of_vectors(d)
     if (outcomes := few_outcomes(d)) is not None and not _is_scalar(d):
         return _of_outcomes(d, outcomes)

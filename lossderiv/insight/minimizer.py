@@ -29,7 +29,7 @@ from lossderiv.insight.averages import (
     Quantile,
     over_sample,
 )
-from lossderiv.insight.entries import has_vectors, one_entry
+from lossderiv.insight.entries import one_entry
 from lossderiv.insight.evidence import spread
 from lossderiv.insight.exponential import exponential_family
 from lossderiv.insight.record import Row, Shown, heading
@@ -94,7 +94,7 @@ class Minimizer(Shown):
         alone = one_entry(self.derivation)
         if alone is not None:
             return minimizer(alone.derivation).check()
-        if has_vectors(self.derivation):
+        if self.derivation.has_vectors:
             return exponential_family(self.derivation).check()
         problem = _Problem(self.derivation)
         return tuple(problem.again(o) for o in self.profile.values() if o.formula is not None)
@@ -163,7 +163,7 @@ def minimizer(of: str | Density | Derivation, **options) -> Minimizer:
     False
     """
     d = derive(of, **options)
-    if has_vectors(d):
+    if d.has_vectors:
         return _of_entries(d)
     problem = _Problem(d)
     profile = {n: problem.profile(d.density.symbols[n]) for n in d.links}

@@ -301,6 +301,11 @@ class Derivation(_Picklable):
         return tuple(self.symbols)
 
     @property
+    def has_vectors(self) -> bool:
+        """Whether a raw output is a vector, along the last axis."""
+        return any(isinstance(o, sp.IndexedBase) for o in self.context.outputs)
+
+    @property
     def nll(self) -> sp.Expr:
         """The exact negative log-likelihood, in the parameters."""
         return close(self.open_nll, self.nll_where)
