@@ -15,6 +15,7 @@ from functools import cached_property
 import sympy as sp
 import torch
 
+from lossderiv import narrow
 from lossderiv.codegen.inplace import kernel_text, special_function_text
 from lossderiv.codegen.inplace_vector import vector_kernel_text
 from lossderiv.codegen.printer import TorchPrinter, result_text
@@ -71,9 +72,18 @@ def _helpers(texts: dict[str, str]) -> dict[str, object]:
     return space
 
 
-def _helpers_in_buffers(texts: dict[str, str], dtype: str) -> dict[str, object]:
-    """As :func:`_helpers`, with those functions that work on numbers in the form for kernels."""
-    space = _helpers(texts)
+def _helpers_of_vectors(texts: dict[str, str], dtype: str) -> dict[str, object]:
+    """As :func:`_helpers`, quicker: functions of numbers work in buffers, softmax knows short
+    rows."""
+    space = _helpers(
+        {
+            name: text.replace("torch.where(", "select(")
+            .replace("torch.softmax(", "narrow.softmax(")
+            .replace("torch.log_softmax(", "narrow.log_softmax(")
+            for name, text in texts.items()
+        }
+    )
+    space |= {"select": select, "narrow": narrow}
     for name in texts.keys() & SPECIAL.keys():
         own = {"torch": torch, "select": select}  # the constants of each are named alike
         exec(compile(special_function_text(name, dtype), f"<kernel of {name}>", "exec"), own)
@@ -291,7 +301,7 @@ class Program:
         given = ("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
         if self.is_vector:
             text, used = vector_kernel_text(*given)
-            space = _helpers_in_buffers(used, dtype)
+            space = _helpers_of_vectors(used, dtype)
         else:
             text, used = kernel_text(*given, dtype)
             space = _helpers({n: t.replace("torch.where(", "select(") for n, t in used.items()})

@@ -39,15 +39,6 @@ def picked(u, w, at):
     return log_p, p
 """.strip("\n")
 
-# torch's own takes five times as long where a vector does not fill a register of the processor.
-WEIGHTS = """
-def softmax(u, out=None):
-    if u.shape[-1] >= 16 or u.shape[-1] == 0 or not u.is_cpu:
-        return torch.softmax(u, -1, out=out)
-    w = torch.sub(u, u.amax(-1, keepdim=True), out=out).exp_()
-    return w.div_(w.sum(-1, keepdim=True))
-""".strip("\n")
-
 
 def softmax_kernel_text(
     name: str,
@@ -78,10 +69,9 @@ def softmax_kernel_text(
     slopes = [f"{w}.scatter_(-1, {at}, {r}){f'.mul_({s})' if reduced else ''}" for _ in gradients]
     lines = [
         f"def {name}({', '.join([*inputs, s, *(f'{n}=None' for n in into)])}):",
-        f"    {w} = softmax({', '.join([scores, *(f'out={n}' for n in into)])})",
+        f"    {w} = narrow.softmax({', '.join([scores, *(f'out={n}' for n in into)])})",
         f"    {at} = {x}.unsqueeze(-1)",
         f"    {q}, {r} = picked({scores}, {w}, {at})",
         f"    return {', '.join([loss, *slopes])},",
     ]
-    helpers = {"softmax": WEIGHTS, "picked": PICKED}
-    return "\n".join(lines), printer.used | helpers
+    return "\n".join(lines), printer.used | {"picked": PICKED}
