@@ -72,7 +72,7 @@ def _helpers(texts: dict[str, str]) -> dict[str, object]:
     return space
 
 
-def _helpers_of_vectors(texts: dict[str, str], dtype: str) -> dict[str, object]:
+def _helpers_of_vectors(texts: dict[str, str], dtype: str, device: str) -> dict[str, object]:
     """As :func:`_helpers`, quicker: functions of numbers work in buffers, softmax knows short
     rows."""
     space = _helpers(
@@ -86,7 +86,8 @@ def _helpers_of_vectors(texts: dict[str, str], dtype: str) -> dict[str, object]:
     space |= {"select": select, "narrow": narrow}
     for name in texts.keys() & SPECIAL.keys():
         own = {"torch": torch, "select": select}  # the constants of each are named alike
-        exec(compile(special_function_text(name, dtype), f"<kernel of {name}>", "exec"), own)
+        text = special_function_text(name, dtype, device)
+        exec(compile(text, f"<kernel of {name}>", "exec"), own)
         space[name] = own[name]
     return space
 
@@ -284,26 +285,29 @@ class Program:
         return self._build(reduced=True, gradients=False)
 
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
-        """See :func:`lossderiv.codegen.inplace.kernel_text`: one kernel for each type of number."""
-        kernels: dict[torch.dtype, Callable[..., Tensors]] = {}
+        """See :func:`lossderiv.codegen.inplace.kernel_text`: one kernel for each type of number
+        and device."""
+        kernels: dict[tuple[torch.dtype, torch.device], Callable[..., Tensors]] = {}
 
         def kernel(*args):
-            dtype = args[0].dtype
-            if dtype not in kernels:
-                kernels[dtype] = self._kernel(reduced, gradients, str(dtype))
-            return kernels[dtype](*args)
+            key = (args[0].dtype, args[0].device)
+            if key not in kernels:
+                kernels[key] = self._kernel(reduced, gradients, *map(str, key))
+            return kernels[key](*args)
 
         return kernel
 
-    def _kernel(self, reduced: bool, gradients: bool, dtype: str) -> Callable[..., Tensors]:
+    def _kernel(
+        self, reduced: bool, gradients: bool, dtype: str, device: str = "cpu"
+    ) -> Callable[..., Tensors]:
         d = self.derivation
         slopes = self.slopes if gradients else ()
         given = ("kernel", self.kernel, slopes, self.inputs, d.where, reduced)
         if self.is_vector:
-            text, used = vector_kernel_text(*given)
-            space = _helpers_of_vectors(used, dtype)
+            text, used = vector_kernel_text(*given, device)
+            space = _helpers_of_vectors(used, dtype, device)
         else:
-            text, used = kernel_text(*given, dtype)
+            text, used = kernel_text(*given, dtype, device)
             space = _helpers({n: t.replace("torch.where(", "select(") for n, t in used.items()})
             space["select"] = select
         exec(compile(text, f"<kernel of {d.density.name}>", "exec"), space)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 import torch
+from drawing import given, inputs
 
 import lossderiv as ld
 from benchmarks import costs, speed
@@ -152,3 +153,39 @@ def test_a_sum_of_squares_by_rows_is_as_exact_as_the_sum_of_the_squares(shape):
         for v in (u, u.transpose(0, -1)):  # a transposed one is not laid out in rows
             true = 0.5 * v.double().square().sum().item()
             assert abs(half_square(v, torch.zeros_like(v)).item() / true - 1) < 3e-7
+
+
+def constants_of(function, seen: set[int]):
+    """The tensors that a kernel, and what it calls, find among their names."""
+    if id(function) in seen or not hasattr(function, "__globals__"):
+        return
+    seen.add(id(function))
+    for value in function.__globals__.values():
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif getattr(value, "__code__", None) and value.__code__.co_filename.startswith("<"):
+            yield from constants_of(value, seen)
+
+
+@pytest.mark.parametrize("family", ld.families())
+def test_a_kernel_s_constants_are_where_its_tensors_are(family):
+    """On a GPU ``addcmul`` refuses to add to a number of the CPU; "meta" is a device everywhere."""
+    program = ld.loss(family, **given(family))._program
+    outputs, x = inputs(program.derivation, (3, 4), dtype=torch.float32)
+    on_meta = [t.to("meta") for t in (*outputs, x)]
+    for reduced in (True, False):
+        kernel = program._kernel(reduced, True, "torch.float32", "meta")
+        value, *slopes = kernel(*on_meta, 1.0)
+        assert value.device.type == "meta"
+        assert [(g.device.type, g.shape) for g in slopes] == [("meta", o.shape) for o in outputs]
+        assert {c.device.type for c in constants_of(kernel, set())} <= {"meta"}
+
+
+def test_kernels_are_kept_for_each_type_and_device():
+    program = ld.loss("normal")._program
+    outputs, x = inputs(program.derivation, (3, 4), dtype=torch.float32)
+    here = program.summed(*outputs, x, 1.0)
+    there = program.summed(*(t.to("meta") for t in (*outputs, x)), 1.0)
+    wide = program.summed(*(t.double() for t in (*outputs, x)), 1.0)
+    assert [v[0].device.type for v in (here, there, wide)] == ["cpu", "meta", "cpu"]
+    assert [v[0].dtype for v in (here, wide)] == [torch.float32, torch.float64]

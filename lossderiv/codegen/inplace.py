@@ -44,7 +44,7 @@ PLAIN = {
     "relu": "torch.clamp_min",
 }
 REST = {"relu": ("0.0",)}
-CONSTANT = 'torch.tensor({}, dtype={}, device="cpu")'
+CPU = "cpu"
 
 # A row's length comes in one pass that stores no squares, half the time of squares and their sum.
 # In rows of some hundred numbers it is as exact as that sum; over whole tensors it would not be.
@@ -62,9 +62,15 @@ def square_sum(u):
 class Tape:
     """Expressions as a list of single operations, each value computed once."""
 
-    def __init__(self, inputs: Sequence[str], where: Assignments, dtype: str = FLOAT32):
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        where: Assignments,
+        dtype: str = FLOAT32,
+        device: str = CPU,
+    ):
         self.inputs = tuple(inputs)
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
         self.stem = unused("v", inputs)
         self.constants: dict[float, str] = {}
         self.definitions = dict(where)
@@ -336,7 +342,8 @@ class Tape:
         self, name: str, arguments: Sequence[str], lines: Sequence[str], results: str
     ) -> str:
         """The whole text, the constants above."""
-        above = (f"{c} = {CONSTANT.format(n, self.dtype)}" for n, c in self.constants.items())
+        where = (self.dtype, self.device)
+        above = (constant_text(c, n, *where) for n, c in self.constants.items())
         head = f"def {name}({', '.join(arguments)}):"
         return "\n".join([*above, head, *(f"    {t}" for t in (*lines, f"return {results}"))])
 
@@ -387,8 +394,10 @@ def kernel_text(
     where: Assignments,
     reduced: bool,
     dtype: str = FLOAT32,
+    device: str = CPU,
 ) -> tuple[str, dict[str, str]]:
-    """Text of ``name(*inputs, s, *into)`` for tensors of a type, and of functions that it calls.
+    """Text of ``name(*inputs, s, *into)`` for tensors of a type on a device, and of functions that
+    it calls.
 
     It returns ``s`` times the summed loss (or, not ``reduced``, the loss of each element) and then
     each gradient, times ``s`` when reduced. A gradient is written into its tensor of ``into`` where
@@ -396,7 +405,7 @@ def kernel_text(
     """
     s = unused("s", inputs)
     (value, *gradients), where = fold_constants((value, *gradients), where)
-    tape, by = Tape(inputs, where, dtype), s if reduced else ""
+    tape, by = Tape(inputs, where, dtype, device), s if reduced else ""
     factor, rest = _front(value) if reduced else (1, value)
     alone = reduced and _is_square(rest) and not any(g.has(rest) for g in gradients)
     front = tape.square_sum(rest.base) if alone else tape.value(rest)
@@ -416,13 +425,13 @@ def kernel_text(
     return tape.function(name, given, body.lines, results), tape.used
 
 
-def special_function_text(name: str, dtype: str) -> str:
+def special_function_text(name: str, dtype: str, device: str = CPU) -> str:
     """Text of a special function of numbers, its operations in buffers; to be executed by itself,
     with :func:`lossderiv.select.select`, since its constants have names of their own."""
     row = SPECIAL[name]
     arguments = sp.symbols(f"u:{len(row.slopes)}", real=True)
     names = [a.name for a in arguments]
-    tape = Tape(names, (), dtype)
+    tape = Tape(names, (), dtype, device)
     result = tape.value(row(*arguments))
     body = tape.body([result], {})
     joined = ", ".join(names)
@@ -431,6 +440,12 @@ def special_function_text(name: str, dtype: str) -> str:
         differ = " or ".join(f"{n}.shape != {names[0]}.shape" for n in names[1:])
         lines = (f"if {differ}:", f"    {joined} = torch.broadcast_tensors({joined})", *lines)
     return tape.function(name, names, lines, body.names.get(result, result))
+
+
+def constant_text(name: str, number: float, dtype: str, device: str) -> str:
+    """A number as a tensor without axes. On the device of the others: a GPU takes one of the CPU
+    as an operand in some operations, but not as what ``addcmul`` adds to."""
+    return f'{name} = torch.tensor({number}, dtype={dtype}, device="{device}")'
 
 
 def _front(value: sp.Expr) -> tuple[sp.Expr, sp.Expr]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from lossderiv.codegen.inplace import CONSTANT, unused
+from lossderiv.codegen.inplace import CPU, constant_text, unused
 from lossderiv.codegen.inplace_softmax import softmax_kernel_text
 from lossderiv.codegen.printer import TorchPrinter, torch_text
 from lossderiv.codegen.recording import FLOAT32
@@ -20,6 +20,7 @@ def vector_kernel_text(
     inputs: Sequence[str],
     where: Assignments,
     reduced: bool,
+    device: str = CPU,
 ) -> tuple[str, dict[str, str]]:
     """As :func:`lossderiv.codegen.inplace.kernel_text`, for a loss over classes; and the special
     functions that it calls."""
@@ -37,5 +38,5 @@ def vector_kernel_text(
         loss, *slopes = (f"torch.add({zero}, {term}, alpha={s})" for term in terms)
     arguments = ", ".join([*inputs, s, *(f"{n}=None" for n in into)])
     lines += [f"value = {loss}", f"return {', '.join(['value', *slopes])},"]
-    head = [f"{zero} = {CONSTANT.format(0.0, FLOAT32)}", f"def {name}({arguments}):"]
+    head = [constant_text(zero, 0.0, FLOAT32, device), f"def {name}({arguments}):"]
     return "\n".join([*head, *(f"    {line}" for line in lines)]), printer.used
