@@ -45,6 +45,7 @@ class RowKernel:
             self.refused.argtypes = [count, count, ctypes.c_void_p]
             self.refused.restype = count
         self.fixed, self.arrays, self.slopes = fixed, found.work, len(slopes)
+        self.outputs = len(program.inputs) - 1
         self.default, self.deal = default, deal
 
     def __call__(self, *args: Tensor | float) -> Tensors:
@@ -68,10 +69,10 @@ class RowKernel:
         places += [slope.data_ptr() for slope in slopes]
         return (self.losses(rows, entries, s, places, like), *slopes)
 
-    def steps(self, entries: int, outputs: int) -> list[int]:
+    def steps(self, entries: int) -> list[int]:
         """How many bytes a row takes in each array."""
         target = 8 if self.classes else 4 * (entries if self.vectors else 1)
-        return [*[4 * entries] * outputs, target, *[4 * entries] * self.slopes]
+        return [*[4 * entries] * self.outputs, target, *[4 * entries] * self.slopes]
 
     def sizes(self, rows: int, entries: int) -> tuple[int, ...]:
         """How many rows, and how many entries in each if the text does not know it."""
@@ -88,11 +89,10 @@ class SummedRows(RowKernel):
     loop, last, result = "summed", ctypes.c_float, ctypes.c_double
 
     def losses(self, rows, entries, s, places, like) -> Tensor:
+        steps = self.steps(entries)
+
         def some(start: int, size: int) -> float:
-            at = places
-            if start:
-                steps = self.steps(entries, len(places) - self.slopes - 1)
-                at = [p + start * step for p, step in zip(places, steps, strict=True)]
+            at = [p + start * step for p, step in zip(places, steps, strict=True)]
             work = self.work(entries)
             return self.function(*self.sizes(size, entries), work.data_ptr(), s, *at)
 

@@ -163,8 +163,7 @@ def known_as(of: str | Density | Derivation, **options) -> Known | None:
 
 
 def _match(d: Derivation, named: Named) -> Match | None:
-    vector = d.has_vectors
-    if named.outputs != len(d.outputs) or named.vector != vector:
+    if named.outputs != len(d.outputs) or named.vector != d.has_vectors:
         return None
     number, name = (), named.name
     if named.read is not None:

@@ -23,16 +23,19 @@ from lossderiv.symbolic.functions import Special, make_special
 ZERO = sp.Integer(0)
 
 
+def _lines(numbers: Sequence[sp.Rational | float], width: int = 8) -> str:
+    """A tuple's numbers, one to a line."""
+    return "".join(f"{' ' * width}{float(c)!r},\n" for c in numbers)
+
+
 def _taylor(coefficients: Sequence[sp.Rational | float], few: int = 6) -> str:
     """The text of a polynomial in ``s``, with as many terms as the number type can feel.
 
     float64 takes all of them, the narrower types the first ``few``.
     """
-    numbers = "\n".join(f"        {float(c)!r}," for c in coefficients)
     return f"""
     coefficients = (
-{numbers}
-    )
+{_lines(coefficients)}    )
     count = len(coefficients) if s.dtype == torch.float64 else {few}
     series = torch.full_like(s, coefficients[count - 1])
     for c in reversed(coefficients[: count - 1]):
@@ -261,10 +264,6 @@ BESSEL_FAR = (
     -114621.804,
     -245149.17,
 )
-
-
-def _lines(numbers: Sequence[float], width: int = 8) -> str:
-    return "".join(f"{' ' * width}{c!r},\n" for c in numbers)
 
 
 def _numbers(table: tuple[tuple[float, ...], tuple[float, ...]]) -> str:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import lossderiv as ld
-from lossderiv.codegen.inplace_softmax import PICKED
+from lossderiv.codegen.inplace_softmax import LARGE, WIDE
 
 ROWS = 24
-LARGE = 70
+COPIES = 70
 """So many copies of the rows, with 40 classes, are a batch large enough for a closer look."""
 SCORES = {
     # the target's lead over scores of about 1, row by row
@@ -44,7 +44,7 @@ def truth(scores: torch.Tensor, x: torch.Tensor) -> tuple[list, list]:
     return losses, slopes
 
 
-@pytest.mark.parametrize(("classes", "copies"), [(2, 1), (5, 1), (40, 1), (40, LARGE)])
+@pytest.mark.parametrize(("classes", "copies"), [(2, 1), (5, 1), (40, 1), (40, COPIES)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", SCORES)
 def test_every_row_has_its_digits(name, dtype, classes, copies):
@@ -66,7 +66,7 @@ def test_every_row_has_its_digits(name, dtype, classes, copies):
                 assert abs(got - want) <= bound * abs(want) + tiny, (n, got, want)
 
 
-@pytest.mark.parametrize("copies", [1, LARGE])
+@pytest.mark.parametrize("copies", [1, COPIES])
 def test_a_row_that_is_no_number_leaves_the_others_alone(copies):
     scores, x = problem("few", 40, torch.float32)
     scores, x = scores.repeat(copies, 1), x.repeat(copies)
@@ -84,11 +84,10 @@ def test_a_row_that_is_no_number_leaves_the_others_alone(copies):
 
 
 def test_the_cases_take_all_ways():
-    """Seen from outside: each case's weights fall on its side of what the text asks."""
-    assert "p.amax().item() <= 0.5" in PICKED
-    assert "p.mean().item() > 0.25" in PICKED
-    assert "w.numel() >= 65536" in PICKED
-    assert LARGE * ROWS * 40 >= 65536
+    """Each case's weights fall on its side of what the kernel asks: an underflow, the largest above
+    one half, the mean above a quarter; and of the batches, one is large."""
+    assert ROWS * 40 < LARGE <= COPIES * ROWS * 40
+    assert WIDE <= 40
     seen = {}
     for name in SCORES:
         scores, x = problem(name, 40, torch.float32)

@@ -39,16 +39,7 @@ ORDER = (
 )
 RANK = {name: rank for rank, group in enumerate(ORDER) for name in group}
 WITH_TORCH = {"autograd", "targets", "sampling", "eager", "losses", "exercises", "autoencoder"}
-WITH_TORCH |= {
-    "select",
-    "narrow",
-    "compiled",
-    "composed",
-    "evidence",
-    "estimates",
-    "objectives",
-    "arrays",
-}
+WITH_TORCH |= {"select", "compiled", "composed", "evidence", "estimates", "objectives", "arrays"}
 WITH_TORCH |= {"between", "peaks", "compiled_rows", "narrow"}
 WITH_FIGURES = {"autoencoder"}
 HEAVY = {"torch": WITH_TORCH, "matplotlib": WITH_FIGURES, "torchvision": WITH_FIGURES}

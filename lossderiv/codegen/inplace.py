@@ -434,9 +434,9 @@ def special_function_text(name: str, dtype: str, device: str = CPU) -> str:
     tape = Tape(names, (), dtype, device)
     result = tape.value(row(*arguments))
     body = tape.body([result], {})
-    joined = ", ".join(names)
     lines = body.lines
     if len(names) > 1:  # what has fewer axes has no room for the result
+        joined = ", ".join(names)
         differ = " or ".join(f"{n}.shape != {names[0]}.shape" for n in names[1:])
         lines = (f"if {differ}:", f"    {joined} = torch.broadcast_tensors({joined})", *lines)
     return tape.function(name, names, lines, body.names.get(result, result))

@@ -16,7 +16,10 @@ from lossderiv.symbolic.vectors import Others, Placed, Softmax, Surprisal
 # weight that has underflowed has no log any more: then the scores are asked; and a GPU, which
 # would have to wait for the answer, asks them always. The class axis stays, with length 1, which
 # spares many small operations.
-PICKED = """
+LARGE, WIDE = 65_536, 32
+"""From so many scores, of so many classes, on it pays to look."""
+
+PICKED = f"""
 def picked(u, w, at):
     p = w.gather(-1, at)
     asked = p.is_cpu and p.numel() > 0
@@ -24,7 +27,7 @@ def picked(u, w, at):
         log_p = torch.log(p)
     else:
         log_p = u.gather(-1, at) - torch.logsumexp(u, -1, keepdim=True)
-    large = asked and w.numel() >= 65536 and w.shape[-1] >= 32
+    large = asked and w.numel() >= {LARGE} and w.shape[-1] >= {WIDE}
     if large and p.amax().item() <= 0.5:
         return log_p, p.sub_(1.0)
     if not large or p.mean().item() > 0.25:

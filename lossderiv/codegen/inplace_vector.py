@@ -22,8 +22,7 @@ def vector_kernel_text(
     reduced: bool,
     device: str = CPU,
 ) -> tuple[str, dict[str, str]]:
-    """As :func:`lossderiv.codegen.inplace.kernel_text`, for a loss over classes; and the special
-    functions that it calls."""
+    """As :func:`lossderiv.codegen.inplace.kernel_text`, for outputs or data that are vectors."""
     found = softmax_kernel_text(name, value, gradients, inputs, reduced)
     if found is not None:
         return found
