@@ -83,7 +83,7 @@ def memory(pair: speed.Pair, size: tuple[int, int]) -> Cost:
 
 def overhead(pair: speed.Pair, repeats: int) -> Cost:
     """Microseconds of forward and backward on a few elements."""
-    raw, target = speed.inputs(pair, (1, max(FEW, pair.classes)))
+    raw, target = speed.inputs(pair, (1, max(1, FEW // max(1, pair.classes))))
     steps = [speed.stepper(loss, raw, target) for loss in losses(pair)]
     return cost(pair, [1e6 * each for each in medians(steps, repeats)])
 
@@ -136,7 +136,8 @@ def compiled_plain(pair: speed.Pair) -> Callable:
 
 def report(pairs: Sequence[speed.Pair], smoke: bool, with_compile: bool) -> dict[str, list]:
     """Print every cost of the pairs and return the figures."""
-    repeats = 3 if smoke else 30
+    repeats, rounds, budget = (3, 3, 0.01) if smoke else (30, 9, 0.1)
+    sizes = speed.SMOKE_SIZES if smoke else speed.SIZES
     rows, size = (8, (8, 784)) if smoke else (128, LARGE)
     flat = [p for p in pairs if not p.is_vector]
     builtins = [p for p in flat if p.row is None and p.made is None]
@@ -156,12 +157,20 @@ def report(pairs: Sequence[speed.Pair], smoke: bool, with_compile: bool) -> dict
             print(f"{c.family:36} {c.peer:34} {c.default:8.2f} {compiled} {c.theirs:8.2f}")
         print(flush=True)
     record: dict[str, list] = {what: [asdict(c) for c in costs] for what, costs in tables.items()}
+    print("one pass over the bytes, and no loss, over the peer's time, forward + backward")
+    record["one pass"] = []
+    for pair in builtins:
+        for small in sizes:
+            least = {"one pass": speed.one_pass}
+            for ratio in speed.compare(pair, small, rounds, budget, losses=least):
+                record["one pass"].append(asdict(ratio))
+                print(speed.line(ratio), flush=True)
     if with_compile:
         print("torch.compile of the plain expression over the peer's time, forward + backward")
         record["torch.compile"] = []
         for pair in builtins:
             fused = {"compile": compiled_plain(pair)}
-            for ratio in speed.compare(pair, (128, 784), 9, 0.1, losses=fused):
+            for ratio in speed.compare(pair, (128, 784), rounds, budget, losses=fused):
                 record["torch.compile"].append(asdict(ratio))
                 print(speed.line(ratio), flush=True)
     return record

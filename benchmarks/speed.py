@@ -11,6 +11,9 @@ family that has a twin there (the rows of `benchmarks/rows.py`). Every pair is m
 ours (the default tier and, where the loss has C, the compiled one) and the peer alternating within
 one run, on one thread with reduction "mean"; a ratio below 1 means ours is faster. Time is the
 thread's own, so that waiting for a busy machine does not count; absolute times still mean little.
+
+A size counts pixels: a loss of classes or components has so many of them for each pixel. Beside
+torch's losses stands what our way allows at best (:func:`one_pass`).
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ from lossderiv.errors import SpellingError
 TIERS = ("default", "compiled")
 SIZES = ((64, 64), (128, 784), (4096, 784))
 SMOKE_SIZES = ((64, 64),)
+LARGEST = 2**26
+"""Numbers in all raw outputs, beyond which a size is left out: a quarter of a gigabyte."""
 FINE = time.get_clock_info("thread_time").resolution < 1e-6  # it is not on Windows
 CLOCK = time.thread_time if FINE else time.perf_counter
 
@@ -53,7 +58,7 @@ CLOCK = time.thread_time if FINE else time.perf_counter
 class Pair:
     """Our loss and the loss it is timed against, on the same raw outputs and target.
 
-    ``classes`` are split off the last axis. With a ``row``, inputs are its everyday cases.
+    Every pixel has so many ``classes``. With a ``row``, inputs are its everyday cases.
     ``made`` gives the density where that is not in the catalogue; ``same`` is how closely both
     slopes agree in float64.
     """
@@ -226,12 +231,20 @@ def inputs(pair: Pair, size: tuple[int, int]):
     g = torch.Generator().manual_seed(0)
     if pair.row:
         return everyday(pair.row, size, g)
-    rows = size[0] * size[1] // pair.classes if pair.classes else 0
-    shape = (rows, pair.classes) if pair.classes else size
+    pixels = (size[0] * size[1],) if pair.classes else size
+    shape = (*pixels, pair.classes) if pair.classes else pixels
     raw = [torch.randn(shape, generator=g).requires_grad_(True) for _ in range(pair.outputs)]
     if pair.target == "label":
-        return raw, torch.randint(0, pair.classes, (rows,), generator=g)
-    return raw, TARGETS[pair.target](shape[:1] if pair.classes else shape, g)
+        return raw, torch.randint(0, pair.classes, pixels, generator=g)
+    return raw, TARGETS[pair.target](pixels, g)
+
+
+def sizes_of(pair: Pair, sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sizes at which its raw outputs are not too large; of a row the first two."""
+    if pair.row:
+        return list(sizes[:2])
+    numbers = pair.outputs * max(1, pair.classes)
+    return [size for size in sizes if size[0] * size[1] * numbers <= LARGEST]
 
 
 def everyday(row: Row, size: tuple[int, int], g: torch.Generator):
@@ -275,6 +288,26 @@ def forward(loss: Callable, raw: Sequence[torch.Tensor], target: torch.Tensor) -
             loss(*raw, target)
 
     return step
+
+
+class OnePass(torch.autograd.Function):
+    """No loss, but what each of ours does at least: it reads the target and every output once,
+    writes every gradient once, and has them ready for backward."""
+
+    @staticmethod
+    def forward(ctx, x, *outputs):
+        ctx.slopes = [torch.sub(x, eta) for eta in outputs]
+        return torch.zeros(())
+
+    @staticmethod
+    def backward(ctx, grad):
+        slopes, ctx.slopes = ctx.slopes, None
+        return None, *slopes
+
+
+def one_pass(*args: torch.Tensor) -> torch.Tensor:
+    """:class:`OnePass`, called as a peer is; its time bounds that of a loss from below."""
+    return OnePass.apply(args[-1], *args[:-1])
 
 
 WHAT: Mapping[str, Callable] = {"forward": forward, "forward + backward": stepper}
@@ -399,7 +432,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{what}, our time over the peer's, 1 thread, measured in turn")
         print(HEADER)
         for pair in pairs:
-            for size in sizes[:2] if pair.row else sizes:
+            for size in sizes_of(pair, sizes):
                 for found in compare(pair, size, rounds, budget, what):
                     ratios.append(found)
                     print(line(found), flush=True)

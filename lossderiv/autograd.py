@@ -220,6 +220,18 @@ class _SmoothVector(torch.autograd.Function):
         return sum(parts[1:], parts[0])
 
 
+class Kernels(dict):
+    """``(dtype, device) -> kernel``: built when first asked for."""
+
+    def __init__(self, build: Callable[[torch.dtype, torch.device], Callable[..., Tensors]]):
+        super().__init__()
+        self.build = build
+
+    def __missing__(self, kind: tuple[torch.dtype, torch.device]) -> Callable[..., Tensors]:
+        self[kind] = self.build(*kind)
+        return self[kind]
+
+
 class Program:
     """Everything that one derivation compiles to; built when first needed.
 
@@ -295,13 +307,11 @@ class Program:
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
         """See :func:`lossderiv.codegen.inplace.kernel_text`: one kernel for each type of number
         and device."""
-        kernels: dict[tuple[torch.dtype, torch.device], Callable[..., Tensors]] = {}
+        kernels = Kernels(lambda *kind: self._kernel(reduced, gradients, *map(str, kind)))
 
         def kernel(*args):
-            key = (args[0].dtype, args[0].device)
-            if key not in kernels:
-                kernels[key] = self._kernel(reduced, gradients, *map(str, key))
-            return kernels[key](*args)
+            first = args[0]
+            return kernels[first.dtype, first.device](*args)
 
         return kernel
 

@@ -82,10 +82,10 @@ def slopes_with_graph(
 def run(program: Program, outputs: tuple[Tensor, ...], x: Tensor, s: float, slopes: bool):
     """The program's summed kernel on ``(*outputs, x, s)``, block by block where that is faster."""
     kernel, like = program.summed if slopes else program.summed_value, outputs[0]
-    if program.is_compiled:
+    if program.is_compiled or like.numel() <= BLOCK or not like.is_cpu:
         return kernel(*outputs, x, s)
     batch = x.dim() - program.takes_vectors  # axes that tell one event from another
-    if like.numel() <= BLOCK or not like.is_cpu or batch == 0:
+    if batch == 0:
         return kernel(*outputs, x, s)
     into = [torch.empty_like(o, memory_format=torch.contiguous_format) for o in outputs if slopes]
     tensors = (*outputs, x, *into)

@@ -355,18 +355,28 @@ class Loss(nn.Module):
                 return 0
             if dtype not in KERNEL_TYPES or _transforming(target):
                 return 0
-            if self._takes_vectors:
-                if [o.shape[-1] for o in outputs] != self._widths(shape[-1]):
-                    return 0
-                shape = shape[:-1]
+            if self._is_vector:
+                return self._plain_rows(outputs, target)
             for o in outputs:
-                if (o.shape[:-1] if self._is_vector else o.shape) != shape or o.dtype is not dtype:
+                if o.shape != shape or o.dtype is not dtype:
                     return 0
-                if self._components and o.shape[-1] != self._components:
-                    return 0
-            return shape.numel()
+            return target.numel()
         except AttributeError:  # no tensor: the long way says so
             return 0
+
+    def _plain_rows(self, outputs: tuple[Tensor, ...], target: Tensor) -> int:
+        """As :meth:`_plain_events`, for outputs of which some are vectors."""
+        dtype, shape = outputs[0].dtype, target.shape
+        if self._takes_vectors:
+            if [o.shape[-1] for o in outputs] != self._widths(shape[-1]):
+                return 0
+            shape = shape[:-1]
+        for o in outputs:
+            if o.shape[:-1] != shape or o.dtype is not dtype:
+                return 0
+            if self._components and o.shape[-1] != self._components:
+                return 0
+        return shape.numel()
 
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:

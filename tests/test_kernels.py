@@ -11,7 +11,7 @@ import lossderiv as ld
 from benchmarks import costs, speed
 from lossderiv.autograd import special_function
 from lossderiv.codegen.inplace import kernel_text, special_function_text
-from lossderiv.codegen.operations import Operation, fuse, needed
+from lossderiv.codegen.operations import Operation, by_sign, fuse, needed
 from lossderiv.codegen.recording import FLOAT32, Recorded, Recorder, play
 from lossderiv.errors import SpellingError
 from lossderiv.select import select
@@ -76,6 +76,37 @@ def test_multiples_by_powers_of_two_join_any_sum():
 def test_a_kernel_takes_products_into_sums():
     text = text_of(SPECIAL["binet"](U))
     assert text.count("addcmul") == 8 + 6  # all but the first step of two polynomials
+
+
+def test_a_kernel_adds_squares_and_scaled_numbers_in_one_operation_each():
+    text = text_of(X + U**2 / 2, 1 - U**2)
+    assert "addcmul(x, u, u, value=0.5)" in text
+    number, slope = (line.strip() for line in text.splitlines()[-3:-1])
+    assert number.endswith("= torch.add(zero, one, alpha=s)")  # without axes
+    assert slope.endswith("u, u, out=slope0, value=-s)")
+
+
+def test_a_size_with_its_sign_takes_one_operation():
+    size = Operation("v0", "torch.abs", ("u",))
+    operations = [
+        size,
+        Operation("v1", "torch.neg", ("v0",)),
+        Operation("v2", "torch.exp", ("v1",)),
+        Operation("v3", "torch.sign", ("u",)),
+    ]
+    sign, minus, *_ = by_sign(operations, "zero", {"v2", "v3"})
+    assert sign == operations[3]
+    assert minus == Operation("v1", "torch.addcmul", ("zero", "u", "v3"), "value=-1.0")
+    assert by_sign(operations[:3], "zero", {"v2"}) == operations[:3]  # no sign is there
+    read = [*operations, Operation("v4", "torch.log", ("v0",))]
+    assert size in by_sign(read, "zero", {"v2", "v3", "v4"})
+
+
+@pytest.mark.parametrize("u", [0.0, -0.0, 1e-45, -3.5, torch.inf, -torch.inf, torch.nan])
+def test_a_size_by_its_sign_is_the_size(u):
+    u = torch.tensor([u])
+    found = torch.addcmul(torch.tensor(0.0), u, u.sign(), value=-1.0)
+    torch.testing.assert_close(found, -u.abs(), rtol=0, atol=0, equal_nan=True)
 
 
 def test_what_nobody_reads_is_left_out():

@@ -20,6 +20,7 @@ from lossderiv.codegen.operations import (
     COMPARE,
     Body,
     Operation,
+    by_sign,
     emit,
     fuse,
     needed,
@@ -116,6 +117,9 @@ class Tape:
             return self._times(self._known[rest], number, scale)
         if rest.is_Mul:
             return self._product(rest, number, scale)
+        if _is_square(rest):
+            zero, base = self.constant(0.0), self.value(rest.base)
+            return self._plus_product(zero, (base, base), _factor(number, scale))
         return self._times(self.value(rest), number, scale)
 
     def _compute(self, expr: sp.Expr) -> str | float:
@@ -258,6 +262,8 @@ class Tape:
         for term in terms:
             factor, rest = term.as_coeff_Mul()
             c = float(factor)
+            if total is None and number and scale:  # before there are axes it costs next to nothing
+                total, number = self._plus_number(self.constant(0.0), number, scale), 0.0
             if rest.is_number:
                 number += c * float(rest)
             elif total is not None and (pair := self._pair(rest)) is not None:
@@ -290,7 +296,7 @@ class Tape:
             if (known := self._sums.get(frozenset(terms[:k]))) is not None:
                 return terms[k:], known
         first, second = terms[:2]
-        if second.is_number or (_is_product(first) and not _is_product(second)):
+        if second.is_number or (_is_pair(first) and not _is_pair(second)):
             terms[:2] = second, first
         return terms, None
 
@@ -308,9 +314,9 @@ class Tape:
 
     def _pair(self, product: sp.Expr) -> tuple[str, str] | None:
         """The two tensors of a product of two, for one fused multiply and add."""
-        if not _is_product(product):
+        if not _is_pair(product):
             return None
-        a, b = (self.value(f) for f in product.args)
+        a, b = (self.value(f) for f in _factors(product))
         return None if isinstance(a, float) or isinstance(b, float) else (a, b)
 
     def _plus_product(self, total: str, pair: tuple[str, str], by: str) -> str:
@@ -333,8 +339,8 @@ class Tape:
     def body(self, results: Sequence[object], into: Mapping[object, str]) -> Body:
         """What computes the ``results``, numbers aside; some of them in tensors that are given."""
         wanted = {r for r in results if isinstance(r, str)}
-        operations = needed(self.operations, wanted)
-        self.constant(0.0)  # a product is written as what is added to it
+        zero = self.constant(0.0)  # a product is written as what is added to it
+        operations = by_sign(needed(self.operations, wanted), zero, wanted)
         operations = fuse(operations, self.recorder.multiples, self.constants, wanted)
         return emit(operations, self.lone, results, into)
 
@@ -364,6 +370,15 @@ def _is(f: sp.Expr, name: str) -> bool:
 def _is_square(expr: sp.Expr) -> bool:
     """Whether ``expr`` is the square of one thing."""
     return expr.is_Pow and expr.exp == 2
+
+
+def _is_pair(term: sp.Expr) -> bool:
+    """Whether one operation adds ``term`` to another: a product of two, or a square."""
+    return _is_product(term) or _is_square(term.as_coeff_Mul()[1])
+
+
+def _factors(pair: sp.Expr) -> tuple[sp.Expr, ...]:
+    return (pair.base, pair.base) if _is_square(pair) else pair.args
 
 
 def _is_product(term: sp.Expr) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Reversible, Sequence, Set
 from dataclasses import dataclass
 
 COMMUTATIVE = ("torch.add", "torch.mul")
@@ -116,7 +116,7 @@ def _buffers(operations: Sequence[Operation], lone: set[str], wanted: set[str]) 
     return buffers
 
 
-def needed(operations: Sequence[Operation], wanted: Set[str]) -> list[Operation]:
+def needed(operations: Reversible[Operation], wanted: Set[str]) -> list[Operation]:
     """The operations that the ``wanted`` names need, in their order."""
     kept, read = [], set(wanted)
     for op in reversed(operations):
@@ -124,6 +124,26 @@ def needed(operations: Sequence[Operation], wanted: Set[str]) -> list[Operation]
             read |= set(op.operands)
             kept.append(op)
     return kept[::-1]
+
+
+def by_sign(operations: Sequence[Operation], zero: str, wanted: Set[str]) -> list[Operation]:
+    """``-|u|`` as ``-u sign(u)`` where the sign is wanted too: one operation for two, and exact."""
+    uses = Counter(a for op in operations for a in op.operands) + Counter(wanted)
+    signs = {op.operands[0]: op for op in operations if op.call == "torch.sign"}
+    sizes = {
+        op.target: op.operands[0]
+        for op in operations
+        if op.call == "torch.abs" and op.operands[0] in signs and uses[op.target] == 1
+    }
+    found: dict[str, Operation] = {}  # by their targets, for a sign may have to come earlier
+    for op in operations:
+        if op.call == "torch.neg" and op.operands[0] in sizes:
+            u = sizes[op.operands[0]]
+            sign = signs[u]
+            found.setdefault(sign.target, sign)
+            op = Operation(op.target, "torch.addcmul", (zero, u, sign.target), "value=-1.0")
+        found.setdefault(op.target, op)
+    return needed(found.values(), wanted)
 
 
 def fuse(
