@@ -76,13 +76,16 @@ def element_text(
     printer = CPrinter({symbol for symbol, _ in where})
     value, *slopes = map(softplus_again, (value, *slopes))
     assignments, (value, *slopes) = share((value, *slopes), where)
-    lines = [printer.declare(symbol, e) for symbol, e in assignments]
+    tables = [printer.table(name, e) for name, e in assignments if isinstance(e, sp.Tuple)]
+    numbers = [(name, e) for name, e in assignments if not isinstance(e, sp.Tuple)]
+    lines = [printer.declare(name, e) for name, e in numbers]
     into = slope_names(inputs, len(slopes))
     lines += [f"*{i} = {printer.doprint(g)};" for i, g in zip(into, slopes, strict=True)]
     arguments = [*(f"float {safe(i)}" for i in inputs), *(f"float *{i}" for i in into)]
     body = "\n".join(f"    {line}" for line in [*lines, f"return {printer.doprint(value)};"])
+    above = "".join(f"{table}\n\n" for table in tables)
     return (
-        "/* The loss of one element, and its slopes. */\n"
+        f"{above}/* The loss of one element, and its slopes. */\n"
         f"INLINE float element({', '.join(arguments)})\n{{\n{body}\n}}"
     )
 

@@ -43,6 +43,7 @@ class CPrinter(C99CodePrinter):
         self.named = named
         self.curved: set[sp.Symbol] = set()
         self.meanings: dict[sp.Symbol, sp.Expr] = {}
+        self.tables: set[sp.Basic] = set()  # names of what numbers are looked up in
 
     def declare(self, symbol: sp.Symbol, expr: sp.Expr) -> str:
         """A declaration; remembers what a name of ours means, and which of others is curved."""
@@ -123,6 +124,20 @@ class CPrinter(C99CodePrinter):
         raise SpellingError(f"{expr} has no C spelling.")
 
     def _print_Tuple(self, expr):
-        raise SpellingError(f"A number looked up among {expr} has no C spelling.")
+        raise SpellingError(f"The numbers {expr} have no C spelling here: only cuts have one.")
+
+    def _print_edge(self, expr):
+        cuts, k = expr.args
+        if cuts not in self.tables:
+            raise SpellingError(f"{expr} has no C spelling: its cuts have no name.")
+        return f"{self._print(cuts)}_at({self._print(k)})"
+
+    def table(self, cuts: sp.Symbol, numbers: sp.Tuple) -> str:
+        """The function that looks one of the cuts up, infinite ends beside them: by choices, since
+        they take less time than reading from memory does, and can read nothing else there."""
+        self.tables.add(cuts)
+        ends = enumerate((-sp.oo, *numbers, sp.oo), start=-1)
+        choices = "".join(f"k == {number(k)} ? {self._print(c)}\n        : " for k, c in ends)
+        return f"INLINE float {self._print(cuts)}_at(float k)\n{{\n    return {choices}NAN;\n}}"
 
     _print_not_supported = _print_Indexed = _print_Sum = emptyPrinter
