@@ -1,6 +1,6 @@
 """The compiled tier: loss and gradient in one pass over memory, in C.
 
-Where it does not apply (other float types than float32, some families of vectors, torch's
+Where it does not apply (other float types than float32, functions without a C spelling, torch's
 transforms, higher derivatives) the default tier computes the same within the same bounds. On CUDA
 torch.compile fuses the same expressions.
 """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossderiv.autograd import Program, Tensors
 from lossderiv.codegen.c_kernel import BLOCK
-from lossderiv.codegen.c_rows import rows_of
+from lossderiv.codegen.c_rows import pairs_of, rows_of
 from lossderiv.native import load
 from lossderiv.targets import check_target
 
@@ -45,7 +45,8 @@ class RowKernel:
             self.refused.argtypes = [count, count, ctypes.c_void_p]
             self.refused.restype = count
         self.fixed, self.arrays, self.slopes = fixed, found.work, len(slopes)
-        self.outputs = len(program.inputs) - 1
+        pairs = pairs_of(d)
+        self.pairs = [o in pairs for o in d.outputs]
         self.default, self.deal = default, deal
 
     def __call__(self, *args: Tensor | float) -> Tensors:
@@ -72,7 +73,8 @@ class RowKernel:
     def steps(self, entries: int) -> list[int]:
         """How many bytes a row takes in each array."""
         target = 8 if self.classes else 4 * (entries if self.vectors else 1)
-        return [*[4 * entries] * self.outputs, target, *[4 * entries] * self.slopes]
+        outputs = [4 * (entries * (entries - 1) // 2 if p else entries) for p in self.pairs]
+        return [*outputs, target, *outputs[: self.slopes]]
 
     def sizes(self, rows: int, entries: int) -> tuple[int, ...]:
         """How many rows, and how many entries in each if the text does not know it."""

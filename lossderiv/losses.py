@@ -56,8 +56,8 @@ def loss(
         ``True`` computes float32 on the CPU in one pass of C (``source(..., language="c")``),
         within the same bounds of accuracy, and on CUDA by ``torch.compile``. The C is compiled when
         first used and kept in ``$LOSSDERIV_CACHE``, or ``~/.cache/lossderiv``. Other float types,
-        higher derivatives and ``torch.func`` take the default way, and so does the full normal
-        density, which says so; without a C compiler everything does, after one warning.
+        higher derivatives and ``torch.func`` take the default way; without a C compiler everything
+        does, after one warning.
     links, **fixed
         As in :func:`lossderiv.derive`.
 

@@ -124,12 +124,14 @@ class CPrinter(C99CodePrinter):
         raise SpellingError(f"{expr} has no C spelling.")
 
     def _print_Tuple(self, expr):
-        raise SpellingError(f"The numbers {expr} have no C spelling here: only cuts have one.")
+        raise SpellingError(
+            f"The numbers {expr} have no C spelling: only cuts that are looked up have."
+        )
 
     def _print_edge(self, expr):
         cuts, k = expr.args
         if cuts not in self.tables:
-            raise SpellingError(f"{expr} has no C spelling: its cuts have no name.")
+            raise SpellingError(f"{expr} has no C spelling: its cuts are no parameter.")
         return f"{self._print(cuts)}_at({self._print(k)})"
 
     def table(self, cuts: sp.Symbol, numbers: sp.Tuple) -> str:

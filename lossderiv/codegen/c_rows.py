@@ -15,7 +15,15 @@ import sympy as sp
 from lossderiv.codegen.c_kernel import BLOCK, HEAD, fitted, slope_names, softplus_again
 from lossderiv.codegen.c_printer import CPrinter
 from lossderiv.codegen.c_spelling import needed
-from lossderiv.codegen.row_steps import Reduction, Result, RowSteps, results_of
+from lossderiv.codegen.row_steps import (
+    AlongRow,
+    Products,
+    Reduction,
+    Result,
+    RowSteps,
+    Solution,
+    results_of,
+)
 from lossderiv.codegen.share import Assignments, share
 from lossderiv.symbolic.records import Derivation
 from lossderiv.symbolic.vectors import CLASSES
@@ -121,7 +129,14 @@ def rows_of(
         classes=d.density.data.shape == "category",
         vectors=d.density.data.is_vector,
         components=d.context.domains[d.context.outputs[0]].length,
+        pairs=pairs_of(d),
     )
+
+
+def pairs_of(d: Derivation) -> list[str]:
+    """The outputs with a number for each pair of entries."""
+    domains = d.context.domains
+    return [name for name, o in zip(d.outputs, d.context.outputs, strict=True) if domains[o].pairs]
 
 
 def rows_c(
@@ -134,16 +149,18 @@ def rows_c(
     classes: bool = False,
     vectors: bool = False,
     components: int | None = None,
+    pairs: Sequence[str] = (),
 ) -> RowsText:
     """The text of a library: loops over rows, and all that they call.
 
     Every output has K entries in a row; so has the target if ``vectors``, else it is one number, or
     with ``classes`` the index of one entry. K is an argument, unless there are so many
-    ``components``: the compiler then writes short loops out.
+    ``components``: the compiler then writes short loops out. Outputs named in ``pairs`` have a
+    number for each pair of entries instead.
     """
     value, *slopes = map(softplus_again, (value, *slopes))
     assignments, (value, *slopes) = share((value, *slopes), where)
-    steps = RowSteps(inputs, where, [s for s, _ in assignments], classes, vectors)
+    steps = RowSteps(inputs, where, [s for s, _ in assignments], classes, vectors, pairs)
     for symbol, expr in assignments:
         steps.define(symbol, expr)
     results = results_of(steps, value, slopes, slope_names(inputs, len(slopes)))
@@ -159,11 +176,22 @@ def rows_c(
 def _loop(loop: str, steps: RowSteps, results: Sequence[Result], block: _Block) -> str:
     width, given = ("", "") if block.components else ("    ptrdiff_t K,\n", "K, ")
     loop = loop.replace("WIDTH", width).replace("GIVEN", given)
-    places = [f"{s.name} + first{'' if s in steps.rows else ' * K'}" for s in steps.inputs]
-    places += [f"{r.array} + first * K" for r in results[1:]]
+    places = [f"{s.name} + first{_times_width(s, steps)}" for s in steps.inputs]
+    slopes = zip(steps.inputs, results[1:], strict=False)
+    places += [f"{r.array} + first{_times_width(s, steps)}" for s, r in slopes]
     loop = loop.replace("ARRAYS", ",\n    ".join(_arrays(steps, results)))
     loop = loop.replace("PLACES", ", ".join(places)).replace("BLOCK", str(BLOCK))
     return loop.replace("WORK", str(block.work + 1)).replace("BEFORE", str(block.work))
+
+
+PAIRS = "(K * (K - 1) / 2)"
+
+
+def _times_width(s: sp.Symbol, steps: RowSteps) -> str:
+    """How many numbers an input has in a row, as a factor."""
+    if s in steps.rows:
+        return ""
+    return f" * {PAIRS if s in steps.pairs else 'K'}"
 
 
 def _arrays(steps: RowSteps, results: Sequence[Result]) -> list[str]:
@@ -208,7 +236,7 @@ class _Block:
         return loops
 
     def _kind(self, s: sp.Symbol) -> str:
-        if isinstance(self.meant[s], Reduction):
+        if isinstance(self.meant[s], AlongRow):
             return "reductions"
         return "rows" if s in self.steps.rows else "entries"
 
@@ -288,11 +316,14 @@ class _Block:
         return any(s in self.uses[t] for t, home in self.home.items() if home is not here)
 
     def _reduced(self, s: sp.Symbol) -> list[str]:
-        found: Reduction = self.meant[s]
+        found: AlongRow = self.meant[s]
+        if isinstance(found, Solution):
+            return self._solved(s, found)
+        if isinstance(found, Products):
+            return self._multiplied(s, found)
         if found.when is not None:
             return self._sum_when(s, found)
-        body = found.body
-        row = f"{body.name if body in self.steps.inputs else self._kept(body, 'each')}[r * K + "
+        row = f"{self._array(found.body)}[r * K + "
         if found.runs:
             onward = "k = 0; k < K; k++" if found.by == "before" else "k = K - 1; k >= 0; k--"
             return [
@@ -335,11 +366,55 @@ class _Block:
             f"{into} = {end.format(v=s.name)};",
         ]
 
+    def _array(self, s: sp.Symbol) -> str:
+        """Where the entries of a step or an input lie."""
+        return s.name if s in self.steps.inputs else self._kept(s, "each")
+
+    def _solved(self, s: sp.Symbol, found: Solution) -> list[str]:
+        """By substitution. From below, an entry that is known is taken from all those above it, so
+        that the numbers below the diagonal are read as they lie."""
+        into, below = self._kept(s, "each"), f"{s.name}_below"
+        z, right, d = (
+            f"{name}[r * K + " for name in (into, *map(self._array, (found.body, found.diagonal)))
+        )
+        head = f"const float *restrict {below} = {found.lower.name} + r * {PAIRS};"
+        if found.turned:
+            return [
+                head,
+                "for (ptrdiff_t k = 0; k < K; k++)",
+                f"    {z}k] = {right}k];",
+                "for (ptrdiff_t k = K - 1; k >= 0; k--) {",
+                f"    {z}k] /= {d}k];",
+                "    for (ptrdiff_t j = 0; j < k; j++)",
+                f"        {z}j] -= {below}[k * (k - 1) / 2 + j] * {z}k];",
+                "}",
+            ]
+        return [
+            head,
+            "for (ptrdiff_t k = 0; k < K; k++) {",
+            f"    float {s.name} = {right}k];",
+            "    for (ptrdiff_t j = 0; j < k; j++)",
+            f"        {s.name} -= {below}[k * (k - 1) / 2 + j] * {z}j];",
+            f"    {z}k] = {s.name} / {d}k];",
+            "}",
+        ]
+
+    def _multiplied(self, s: sp.Symbol, found: Products) -> list[str]:
+        (into,) = (r.array for r in self.results if r.value == s)
+        printer, (left, right) = RowPrinter(set(), set()), sp.symbols("left right", real=True)
+        printer.places[left] = f"{self._array(found.left)}[r * K + k]"
+        printer.places[right] = f"{self._array(found.right)}[r * K + j]"
+        return [
+            "for (ptrdiff_t k = 0; k < K; k++)",
+            "    for (ptrdiff_t j = 0; j < k; j++)",
+            f"        {into}[r * {PAIRS} + k * (k - 1) / 2 + j] =",
+            f"            s * ({printer.doprint(found.factor * left * right)});",
+        ]
+
     def _sum_when(self, s: sp.Symbol, found: Reduction) -> list[str]:
         printer = RowPrinter(self.steps.named, self.steps.curved)
         for used in found.body.free_symbols:
-            name = used.name if used in self.steps.inputs else self._kept(used, "each")
-            printer.places[used] = f"{name}[r * K + k]"
+            printer.places[used] = f"{self._array(used)}[r * K + k]"
         return [
             f"float {s.name} = 0.0f;",
             f"if ({self._kept(found.when, 'row')}[r] > 0.0f) {{",

@@ -18,6 +18,7 @@ from lossderiv.errors import SpellingError
 from lossderiv.special import expm1, lbeta, log1p, stirling_error
 from lossderiv.special_mixtures import LogShare, MixedSurprisal, ShareOf
 from lossderiv.special_vectors import Complements, LogBeta, Rest, StirlingErrors, Surprisals
+from lossderiv.symbolic.triangular import Backward, Forward, Pairs, Scaled
 from lossderiv.symbolic.vectors import (
     CLASSES,
     Bound,
@@ -33,6 +34,37 @@ from lossderiv.symbolic.vectors import (
 OWN = {"rows", "K", "work", "room", "s", "e", "r", "k", "losses", "entries", "block"}
 OWN |= {"summed", "each", "refused", "first", "most", "count", "sum", "total"}
 """Names of the loops."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A number for each entry: those of ``z`` with ``L z = body``, or ``L^T z = body`` if
+    ``turned``. ``L`` has a ``diagonal`` and, row by row, the input ``lower`` below it."""
+
+    body: sp.Symbol
+    diagonal: sp.Symbol
+    lower: sp.Symbol
+    turned: bool
+    runs = True
+
+    @property
+    def parts(self) -> list[sp.Symbol]:
+        return [self.body, self.diagonal, self.lower]
+
+
+@dataclass(frozen=True)
+class Products:
+    """``factor`` times an entry of ``left`` times one of ``right``, for each pair below a diagonal:
+    a result with as many numbers in a row as there are pairs."""
+
+    factor: sp.Expr
+    left: sp.Symbol
+    right: sp.Symbol
+    runs = True
+
+    @property
+    def parts(self) -> list[sp.Symbol]:
+        return [self.left, self.right]
 
 
 @dataclass(frozen=True)
@@ -53,6 +85,16 @@ class Reduction:
     def runs(self) -> bool:
         """Whether it has a value for each entry."""
         return self.by in ("before", "after")
+
+    @property
+    def parts(self) -> list[sp.Symbol]:
+        """What it is made of."""
+        others = [s for s in (self.at, self.when) if s is not None]
+        return [*_by_name(self.body.free_symbols), *others]
+
+
+AlongRow = Reduction | Solution | Products
+"""What takes the entries of a row one after the other."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +117,14 @@ class RowSteps:
         names: Sequence[sp.Expr],
         classes: bool,
         vectors: bool,
+        pairs: Sequence[str] = (),
     ):
-        self.meanings: dict[sp.Symbol, sp.Expr | Reduction] = {}
-        self.known: dict[sp.Expr | Reduction, sp.Symbol] = {}
+        self.meanings: dict[sp.Symbol, sp.Expr | AlongRow] = {}
+        self.known: dict[sp.Expr | AlongRow, sp.Symbol] = {}
         self.names: dict[str, sp.Symbol] = {}
         self.inputs = [self.symbol(name, real=True) for name in inputs]
         self.data, self.classes = self.inputs[-1], classes
+        self.pairs = {self.symbol(name) for name in pairs}  # a number for each pair of entries
         self.rows: set[sp.Symbol] = {CLASSES} if vectors else {CLASSES, self.data}
         self.own = {self._label(s) for s, _ in where}
         self.named: set[sp.Symbol] = set()
@@ -115,12 +159,12 @@ class RowSteps:
         if label in self.own:
             self.named.add(symbol)
 
-    def keep(self, hint: str, meaning: sp.Expr | Reduction, **assumptions) -> sp.Symbol:
+    def keep(self, hint: str, meaning: sp.Expr | AlongRow, **assumptions) -> sp.Symbol:
         """The step of a meaning, which is made if it is new."""
         if isinstance(meaning, sp.Symbol):
             return meaning
         if meaning not in self.known:
-            if isinstance(meaning, Reduction):
+            if isinstance(meaning, AlongRow):
                 entries = meaning.runs
             else:
                 entries = not meaning.free_symbols <= self.rows
@@ -128,7 +172,7 @@ class RowSteps:
             self._add(symbol, meaning, entries)
         return self.known[meaning]
 
-    def result(self, hint: str, meaning: sp.Expr, entries: bool) -> sp.Symbol:
+    def result(self, hint: str, meaning: sp.Expr | AlongRow, entries: bool) -> sp.Symbol:
         """A step of its own, whatever it means: even where that is a number or another step."""
         symbol = self._fresh(hint)
         self._add(symbol, meaning, entries)
@@ -144,12 +188,12 @@ class RowSteps:
         self.named.add(symbol)
         return symbol
 
-    def _add(self, symbol: sp.Symbol, meaning: sp.Expr | Reduction, entries: bool) -> None:
+    def _add(self, symbol: sp.Symbol, meaning: sp.Expr | AlongRow, entries: bool) -> None:
         self.meanings[symbol] = meaning
         self.known.setdefault(meaning, symbol)
         if not entries:
             self.rows.add(symbol)
-        if isinstance(meaning, Reduction) or is_curved(meaning, self.curved):
+        if isinstance(meaning, AlongRow) or is_curved(meaning, self.curved):
             self.curved.add(symbol)
 
     # Who needs what ------------------------------------------------------------------------------
@@ -157,10 +201,7 @@ class RowSteps:
     def names_in(self, s: sp.Symbol) -> list[sp.Symbol]:
         """The steps and inputs in a step's meaning."""
         meaning = self.meanings[s]
-        if isinstance(meaning, Reduction):
-            others = [s for s in (meaning.at, meaning.when) if s is not None]
-            return [*_by_name(meaning.body.free_symbols), *others]
-        return _by_name(meaning.free_symbols)
+        return meaning.parts if isinstance(meaning, AlongRow) else _by_name(meaning.free_symbols)
 
     def is_light(self, s: sp.Symbol) -> bool:
         """Whether a number of a row is so soon computed that every loop may do it anew."""
@@ -210,6 +251,8 @@ class RowSteps:
     def _entry(self, expr: sp.Indexed) -> sp.Symbol:
         """Each entry of a vector, or the one that the target names."""
         name = self.symbol(self._label(expr), **expr.base.label._assumptions_orig)
+        if name in self.pairs:
+            raise SpellingError(f"{expr}, one for each pair of entries, has no C spelling here.")
         if not isinstance(expr.indices[0], sp.Idx):
             return self.keep("picked", Reduction("picked", name))
         return name
@@ -262,6 +305,12 @@ def results_of(
     results = [Result(steps.result("loss", steps.write(value), entries=False), "losses")]
     for slope, array in zip(slopes, arrays, strict=True):
         placed = None
+        factor, pairs = slope.as_coeff_Mul()
+        if isinstance(pairs, Pairs):
+            left, right = (steps.column(e) for e in pairs.args[:2])
+            found = steps.result("d", Products(factor, left, right), entries=True)
+            results.append(Result(found, array))
+            continue
         if isinstance(slope, Placed):
             slope, _, _, at = slope.args
             placed = steps.result("there", steps.write(at), entries=False)
@@ -326,6 +375,28 @@ def rest_of(steps: RowSteps, body: sp.Expr, i: sp.Idx) -> sp.Expr:
     column = steps.column(body)
     before = steps.keep("before", Reduction("before", column))
     return before + steps.keep("after", Reduction("after", column))
+
+
+def solution(steps: RowSteps, turned: bool, right: sp.Expr, diagonal: sp.Expr, lower: sp.Expr):
+    below = steps.symbol(steps._label(lower)) if isinstance(lower, sp.Indexed) else None
+    if below not in steps.pairs:
+        raise SpellingError(
+            f"A matrix with {lower} below its diagonal has no C spelling: no output."
+        )
+    parts = (steps.keep(n, steps.write(e)) for n, e in (("right", right), ("diagonal", diagonal)))
+    return steps.keep("solution", Solution(*parts, below, turned))
+
+
+def forward(steps: RowSteps, right, diagonal, lower, m: sp.Idx, p: sp.Idx, i: sp.Idx) -> sp.Symbol:
+    return solution(steps, False, right, diagonal, lower)
+
+
+def backward(steps: RowSteps, right, diagonal, lower, n: sp.Idx, p: sp.Idx, i: sp.Idx) -> sp.Symbol:
+    return solution(steps, True, right, diagonal, lower)
+
+
+def scaled(steps: RowSteps, w: sp.Expr, c: sp.Expr, k: sp.Idx, i: sp.Idx) -> sp.Symbol:
+    return steps.keep("scaled", steps.write(w) * steps.write(c))
 
 
 def log_beta(steps: RowSteps, body: sp.Expr, j: sp.Idx) -> sp.Symbol:
@@ -417,4 +488,7 @@ RULES: dict[type, Callable[..., sp.Expr]] = {
     Rest: rest_of,
     LogBeta: log_beta,
     StirlingErrors: stirling_errors,
+    Forward: forward,
+    Backward: backward,
+    Scaled: scaled,
 }
