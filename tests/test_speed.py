@@ -40,7 +40,9 @@ def test_a_smoke_run_prints_and_writes_every_cost(tmp_path, capsys):
         rows = [r for r in record["ratios"] if r["what"] == what]
         assert [r["peer"] for r in rows if r["tier"] == "default"] == builtins
         assert {r["peer"] for r in rows if r["tier"] == "compiled"} == set(builtins)
-    ratios = record["ratios"] + record["kernel over bandwidth"]
+    flat = [pair.name for pair in speed.BUILTINS if not pair.is_vector]
+    assert [r["peer"] for r in record["one pass"]] == flat
+    ratios = record["ratios"] + record["one pass"] + record["kernel over bandwidth"]
     assert all(0 < r["minimum"] <= r["median"] <= r["maximum"] for r in ratios)
     costs = [c for table in record.values() if isinstance(table, list) for c in table]
     costs = [c for c in costs if "theirs" in c]
@@ -55,6 +57,24 @@ def test_the_compiled_tier_allocates_the_gradients():
     (pair,) = (p for p in speed.BUILTINS if p.name == "F.mse_loss")
     held = costs.memory(pair, (64, 784))
     assert 1 <= held.compiled < 1.001  # the gradient and two numbers
+
+
+def test_a_size_counts_pixels_and_leaves_out_what_is_too_large():
+    sizes = {pair.name: speed.sizes_of(pair, speed.SIZES) for pair in speed.PAIRS}
+    assert sizes["F.mse_loss"] == sizes["F.cross_entropy"] == list(speed.SIZES)
+    assert sizes["F.cross_entropy, 256"] == list(speed.SIZES[:2])
+    (pair,) = (p for p in speed.BUILTINS if p.classes == 16)
+    (scores,), target = speed.inputs(pair, (8, 5))
+    assert scores.shape == (40, 16)
+    assert target.shape == (40,)
+
+
+def test_one_pass_writes_every_gradient_and_no_loss():
+    x, *outputs = (torch.randn(5, requires_grad=k > 0) for k in range(3))
+    value = speed.one_pass(*outputs, x)
+    value.backward()
+    assert value == 0
+    assert all(torch.equal(o.grad, (x - o).detach()) for o in outputs)
 
 
 def test_peak_memory_counts_what_is_held_at_a_time():
