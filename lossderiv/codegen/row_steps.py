@@ -31,7 +31,7 @@ from lossderiv.symbolic.vectors import (
     Unrolled,
 )
 
-OWN = {"rows", "K", "work", "room", "s", "e", "r", "k", "losses", "entries", "block"}
+OWN = {"rows", "K", "work", "room", "s", "e", "r", "k", "j", "losses", "entries", "block"}
 OWN |= {"summed", "each", "refused", "first", "most", "count", "sum", "total"}
 """Names of the loops."""
 
