@@ -31,6 +31,7 @@ PLAIN = {
     "relu",
 }  # special functions that are one function of torch
 DOWN = {f"{n}_f": f"{n}_down_f" for n in ("exp", "softplus", "sigmoid")}  # for what is never > 0
+OF_EXP = {"rising_stirling_f": "rising_stirling_of_exp_f"}  # of (x, exp(v)), by x and v itself
 CALLED = {"logistic": "sigmoid_f"} | {n: f"{n}_f" for n in PLAIN}
 CALLED |= {name: IN_C[text.removeprefix("torch.")] for name, text in TORCH.items()}
 
@@ -99,9 +100,12 @@ class CPrinter(C99CodePrinter):
         called = CALLED.get(name) or (f"{name}_f" if isinstance(expr, Special) else None)
         if called is None or not all(isinstance(a, sp.Expr) for a in expr.args):
             raise SpellingError(f"The function {name} in {expr} has no C spelling.")
-        if called in DOWN and expr.args[0].is_nonpositive:
+        args = [*expr.args]
+        if called in DOWN and args[0].is_nonpositive:
             called = DOWN[called]
-        return f"{called}({', '.join(self._print(a) for a in expr.args)})"
+        if called in OF_EXP and isinstance(power := self.opened(args[-1]), sp.exp):
+            called, args[-1] = OF_EXP[called], power.args[0]
+        return f"{called}({', '.join(self._print(a) for a in args)})"
 
     _print_exp = _print_log = _print_Abs = _print_sign = _print_loggamma = _print_Function
     _print_sin = _print_cos = _print_tan = _print_atan = _print_sinh = _print_cosh = _print_Function

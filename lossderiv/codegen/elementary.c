@@ -200,6 +200,14 @@ INLINE float log_f(float u)
     return log_ends_f(u, log_from_f(f, (float)(e - (tiny ? 23 : 0))));
 }
 
+/* The same for what is neither subnormal nor infinite, such as a count. */
+INLINE float log_normal_f(float u)
+{
+    const int32_t bits = to_bits_f(u) - 0x3f3504f3;
+    const float f = from_bits_f((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
+    return log_from_f(f, (float)(bits >> 23));
+}
+
 /* As log_f of w = 1 + u; what rounding took from w is given back to f. */
 INLINE float log1p_f(float u)
 {

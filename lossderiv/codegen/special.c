@@ -86,26 +86,49 @@ INLINE float digamma_rest_f(float k, float log_k)
     return k < 1.0f ? near : far;
 }
 
-/* Below 1e-17 the difference of the binets no longer counts. */
-INLINE float rising_stirling_f(float x, float a)
+/* r = 1/a, and its log for a = exp(v). Beyond 1e17 what depends on it no longer counts. */
+INLINE float inverse_spread_f(float a)
 {
-    const float r = clamp_max_f(1.0f / a, 1e17f);
-    const float log_r = log_f(r);
+    return clamp_max_f(1.0f / a, 1e17f);
+}
+
+INLINE float log_inverse_spread_f(float v)
+{
+    return clamp_max_f(-v, 39.1439466f);
+}
+
+INLINE float rising_stirling_by_log_f(float x, float a, float log_r)
+{
+    const float r = inverse_spread_f(a);
     const float grown = log1p_f(a * x);
     const float here = binet_by_log_f(r, log_r);
     return 0.5f * grown + (here - binet_by_log_f(x + r, log_r + grown));
 }
 
+INLINE float rising_stirling_f(float x, float a)
+{
+    return rising_stirling_by_log_f(x, a, log_f(inverse_spread_f(a)));
+}
+
+INLINE float rising_stirling_of_exp_f(float x, float v)
+{
+    return rising_stirling_by_log_f(x, exp_f(v), log_inverse_spread_f(v));
+}
+
 /* With D(k) = psi(k) - log k and R(k) = k^2 D(k) + k/2, r^2 (D(x + r) - D(r)) is
    x q/2 + q^2 R(x + r) - R(r), q = r/(x + r): exactly 0 for no count. */
-INLINE float rising_stirling_slope_f(float x, float a)
+INLINE float rising_stirling_slope_by_log_f(float x, float a, float log_r)
 {
-    const float r = clamp_max_f(1.0f / a, 1e17f);
-    const float log_r = log_f(r);
+    const float r = inverse_spread_f(a);
     const float k = x + r;
     const float q = k == r ? 1.0f : r * (1.0f / k);
     const float there = digamma_rest_f(k, log_r + log1p_f(a * x));
     return 0.5f * x * q + (q * q * there - digamma_rest_f(r, log_r));
+}
+
+INLINE float rising_stirling_slope_f(float x, float a)
+{
+    return rising_stirling_slope_by_log_f(x, a, log_f(inverse_spread_f(a)));
 }
 
 /* The four terms of the overdispersed rows share eta = u + v and e = exp(-|eta|). */
@@ -142,7 +165,8 @@ INLINE float overdispersed_balance_f(float x, float u, float v)
     const float e = exp_down_f(-abs_f(eta));
     const float larger = 1.0f / (1.0f + e);
     const float share = eta < 0.0f ? e * larger : larger;
-    const float whole = alone ? share : a * rising_stirling_slope_f(x, a);
+    const float rising = rising_stirling_slope_by_log_f(x, a, log_inverse_spread_f(v));
+    const float whole = alone ? share : a * rising;
     const float grown = alone ? 0.0f : log1p_f(a * x);
     return whole - overdispersed_pull_by_log_f(alone ? 0.0f : x, u, v, grown);
 }
@@ -155,7 +179,7 @@ INLINE float overdispersed_deviance_f(float x, float u, float v)
     const float share = -overdispersed_score_f(x, u, v);
     const float t = -share / k;
     const int near = some & (abs_f(t - 0.2f) < 0.6f);
-    const float far = -share - x * ((u - log_f(k)) + (grown - softplus_f(u + v)));
+    const float far = -share - x * ((u - log_normal_f(k)) + (grown - softplus_f(u + v)));
     const float count = near ? -share * t * bend_near_f(clamp_f(t, -0.4f, 0.8f)) : far;
     return overdispersed_pull_by_log_f(x, u, v, grown) + count;
 }
