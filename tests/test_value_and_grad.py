@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 from scipy.optimize import minimize
 
@@ -97,6 +98,23 @@ def test_bad_input_is_refused_as_in_a_call():
         ld.value_and_grad("bernoulli")(np.zeros(2), np.array([0.0, 2.0]))
     with pytest.raises(ld.DtypeError, match="floating-point"):
         ld.value_and_grad("bernoulli")(np.zeros(2, dtype=int), np.zeros(2))
+
+
+def test_equal_gradients_are_two_tensors():
+    @ld.density
+    def between(x: ld.Real, a: ld.Real, b: ld.Real):
+        """A normal density whose mean has two parts."""
+        return sp.exp(-((x - a - b) ** 2) / 2) / sp.sqrt(2 * sp.pi)
+
+    loss, x = ld.loss(between), torch.randn(6)
+    outputs = tuple(torch.randn(6, requires_grad=True) for _ in range(2))
+    for found in (
+        loss.value_and_grad(outputs, x)[1],
+        torch.autograd.grad(loss(outputs, x), outputs),
+    ):
+        assert torch.equal(*found)
+        found[0].zero_()
+        assert found[1].abs().min() > 0
 
 
 def test_cuts_of_one_tensor_are_computed_where_they_lie():

@@ -432,6 +432,9 @@ def kernel_text(
         body.names.get(r, r) if isinstance(r, str) else _constant(r, inputs[0], by)
         for r in (front, *slopes)
     ]
+    for k, text in enumerate(texts):  # who changes one gradient must not change another
+        if text.isidentifier() and text in texts[1:k]:
+            texts[k] = f"{text}.clone()"
     if reduced:
         total, by = texts[0] if alone else f"{texts[0]}.sum()", _factor(float(factor), s)
         texts[0] = f"torch.add({tape.constant(0.0)}, {total}, alpha={by})"
