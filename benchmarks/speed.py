@@ -13,7 +13,7 @@ one run, on one thread with reduction "mean"; a ratio below 1 means ours is fast
 thread's own, so that waiting for a busy machine does not count; absolute times still mean little.
 
 A size counts pixels: a loss of classes or components has so many of them for each pixel. Beside
-torch's losses stands what our way allows at best (:func:`one_pass`).
+torch's losses stands how little time a loss could take (:func:`one_pass`).
 """
 
 from __future__ import annotations
@@ -291,8 +291,8 @@ def forward(loss: Callable, raw: Sequence[torch.Tensor], target: torch.Tensor) -
 
 
 class OnePass(torch.autograd.Function):
-    """No loss, but what each of ours does at least: it reads the target and every output once,
-    writes every gradient once, and has them ready for backward."""
+    """No loss, but what each of ours does too: it reads the target and every output once, writes
+    every gradient once, and has them ready for backward."""
 
     @staticmethod
     def forward(ctx, x, *outputs):
@@ -306,7 +306,7 @@ class OnePass(torch.autograd.Function):
 
 
 def one_pass(*args: torch.Tensor) -> torch.Tensor:
-    """:class:`OnePass`, called as a peer is; its time bounds that of a loss from below."""
+    """:class:`OnePass`, called as a peer is: how little time a loss could take."""
     return OnePass.apply(args[-1], *args[:-1])
 
 
