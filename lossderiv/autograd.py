@@ -10,7 +10,7 @@ gradient as the backward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cache, cached_property
 
 import sympy as sp
 import torch
@@ -220,18 +220,6 @@ class _SmoothVector(torch.autograd.Function):
         return sum(parts[1:], parts[0])
 
 
-class Kernels(dict):
-    """``(dtype, device) -> kernel``: built when first asked for."""
-
-    def __init__(self, build: Callable[[torch.dtype, torch.device], Callable[..., Tensors]]):
-        super().__init__()
-        self.build = build
-
-    def __missing__(self, kind: tuple[torch.dtype, torch.device]) -> Callable[..., Tensors]:
-        self[kind] = self.build(*kind)
-        return self[kind]
-
-
 class Program:
     """Everything that one derivation compiles to; built when first needed.
 
@@ -307,11 +295,14 @@ class Program:
     def _build(self, reduced: bool, gradients: bool) -> Callable[..., Tensors]:
         """See :func:`lossderiv.codegen.inplace.kernel_text`: one kernel for each type of number
         and device."""
-        kernels = Kernels(lambda *kind: self._kernel(reduced, gradients, *map(str, kind)))
+
+        @cache
+        def built(dtype: torch.dtype, device: torch.device) -> Callable[..., Tensors]:
+            return self._kernel(reduced, gradients, str(dtype), str(device))
 
         def kernel(*args):
             first = args[0]
-            return kernels[first.dtype, first.device](*args)
+            return built(first.dtype, first.device)(*args)
 
         return kernel
 

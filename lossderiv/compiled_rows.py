@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossderiv.autograd import Program, Tensors
 from lossderiv.codegen.c_kernel import BLOCK
-from lossderiv.codegen.c_rows import pairs_of, rows_of
+from lossderiv.codegen.c_rows import rows_of
 from lossderiv.native import load
 from lossderiv.targets import check_target
 
@@ -32,7 +32,8 @@ class RowKernel:
         self.classes, self.vectors = self.data.shape == "category", program.takes_vectors
         self.target = torch.int64 if self.classes else torch.float32
         found = rows_of(d, program.kernel, slopes, (self.loop,))
-        fixed = d.context.domains[d.context.outputs[0]].length
+        self.domains = [d.context.domains[o] for o in d.context.outputs]
+        fixed = self.domains[0].length
         library = load(found.text)
         self.function = getattr(library, self.loop)
         count = ctypes.c_ssize_t
@@ -45,8 +46,6 @@ class RowKernel:
             self.refused.argtypes = [count, count, ctypes.c_void_p]
             self.refused.restype = count
         self.fixed, self.arrays, self.slopes = fixed, found.work, len(slopes)
-        pairs = pairs_of(d)
-        self.pairs = [o in pairs for o in d.outputs]
         self.default, self.deal = default, deal
 
     def __call__(self, *args: Tensor | float) -> Tensors:
@@ -73,7 +72,7 @@ class RowKernel:
     def steps(self, entries: int) -> list[int]:
         """How many bytes a row takes in each array."""
         target = 8 if self.classes else 4 * (entries if self.vectors else 1)
-        outputs = [4 * (entries * (entries - 1) // 2 if p else entries) for p in self.pairs]
+        outputs = [4 * domain.width(entries) for domain in self.domains]
         return [*outputs, target, *outputs[: self.slopes]]
 
     def sizes(self, rows: int, entries: int) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ import sympy as sp
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.compiler import is_compiling
 
 from lossderiv.autograd import Program, inverse_links
 from lossderiv.codegen import source
@@ -161,10 +160,10 @@ class Loss(nn.Module):
         weight 0 is ignored in value and gradient, whatever its target. Where data are vectors,
         along the last axis, an element is a vector, and weights and losses lack that axis.
         """
-        outputs = tuple(input) if isinstance(input, (tuple, list)) else (input,)
+        outputs = self._as_tuple(input)
         if self._event_dims > 1:
             outputs, target = self._as_one_axis(outputs, target)
-        compiling = is_compiling()
+        compiling = torch.compiler.is_compiling()
         if not compiling:
             if self._short_way and weight is None and (n := self._plain_events(outputs, target)):
                 s = 1.0 / n if self._is_mean else 1.0
@@ -350,11 +349,13 @@ class Loss(nn.Module):
         if len(outputs) != self._count:
             return 0
         try:
-            if self._is_vector:
-                return self._plain_rows(outputs, target)
-            dtype, shape = target.dtype, target.shape
+            dtype, shape = outputs[0].dtype, target.shape
+            if target.dtype is not (torch.int64 if self._takes_classes else dtype):
+                return 0
             if dtype not in KERNEL_TYPES or _transforming(target):
                 return 0
+            if self._is_vector:
+                return self._plain_rows(outputs, target)
             for o in outputs:
                 if o.dtype is not dtype or o.shape != shape:
                     return 0
@@ -363,12 +364,8 @@ class Loss(nn.Module):
             return 0
 
     def _plain_rows(self, outputs: tuple[Tensor, ...], target: Tensor) -> int:
-        """As :meth:`_plain_events`, for outputs of which some are vectors."""
+        """The rest of it where outputs are vectors."""
         dtype, shape = outputs[0].dtype, target.shape
-        if target.dtype is not (torch.int64 if self._takes_classes else dtype):
-            return 0
-        if dtype not in KERNEL_TYPES or _transforming(target):
-            return 0
         if self._takes_vectors:
             if [o.shape[-1] for o in outputs] != self._widths(shape[-1]):
                 return 0

@@ -214,6 +214,21 @@ def test_one_thread_and_two_give_the_same_bits(name):
     same_bits(loss, *drawn(loss.derivation, (PIECE // 2 - 7,), width=10))
 
 
+def test_pieces_of_an_output_of_pairs_start_where_they_should():
+    expected, got = both("multivariate_normal", reduction="sum")
+    outputs, x = drawn(got.derivation, (PIECE // 40 + 9,), width=40)
+    rows = slice(PIECE // 40, None)  # those of the second piece
+    whole, part = (
+        torch.autograd.grad(loss(given, target), given)
+        for loss, given, target in (
+            (got, outputs, x),
+            (expected, [o.detach()[rows].requires_grad_() for o in outputs], x[rows]),
+        )
+    )
+    for a, b in zip(whole, part, strict=True):
+        torch.testing.assert_close(a[rows], b, rtol=1e-3, atol=1e-3 * b.abs().max().item())
+
+
 def pieces(rows: int, entries: int) -> list[tuple[int, int]]:
     """Where each piece of a sum starts, and how long it is."""
     found: list[tuple[int, int]] = []

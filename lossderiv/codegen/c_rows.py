@@ -120,6 +120,7 @@ def rows_of(
     loops: Sequence[str] = ("summed", "each"),
 ) -> RowsText:
     """The text for a derivation whose outputs have an axis of entries: see :func:`rows_c`."""
+    domains = [d.context.domains[o] for o in d.context.outputs]
     return rows_c(
         value,
         slopes,
@@ -128,15 +129,9 @@ def rows_of(
         loops,
         classes=d.density.data.shape == "category",
         vectors=d.density.data.is_vector,
-        components=d.context.domains[d.context.outputs[0]].length,
-        pairs=pairs_of(d),
+        components=domains[0].length,
+        pairs=[name for name, domain in zip(d.outputs, domains, strict=True) if domain.pairs],
     )
-
-
-def pairs_of(d: Derivation) -> list[str]:
-    """The outputs with a number for each pair of entries."""
-    domains = d.context.domains
-    return [name for name, o in zip(d.outputs, d.context.outputs, strict=True) if domains[o].pairs]
 
 
 def rows_c(
