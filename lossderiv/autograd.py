@@ -300,9 +300,8 @@ class Program:
         def built(dtype: torch.dtype, device: torch.device) -> Callable[..., Tensors]:
             return self._kernel(reduced, gradients, str(dtype), str(device))
 
-        def kernel(*args):
-            first = args[0]
-            return built(first.dtype, first.device)(*args)
+        def kernel(first, *rest):
+            return built(first.dtype, first.device)(first, *rest)
 
         return kernel
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lossderiv.autograd import Program
 
-BLOCK = 131_072
-"""Elements of a block for each thread: half a megabyte in float32."""
+BLOCK = 262_144
+"""Elements of a block for each thread: a megabyte in float32."""
 
 
 class Summed(torch.autograd.Function):

@@ -1,4 +1,5 @@
-"""Cross-entropy takes four ways, told by the target's weights; each is right in its own rows."""
+"""Cross-entropy takes several ways, told by the number of classes, the size of the scores and the
+target's weights; each is right in its own rows."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import lossderiv as ld
-from lossderiv.codegen.inplace_softmax import LARGE, WIDE
+from lossderiv.codegen.inplace_softmax import LARGE, ORDINARY, WIDE
 
 ROWS = 24
 COPIES = 70
@@ -83,11 +84,35 @@ def test_a_row_that_is_no_number_leaves_the_others_alone(copies):
     assert broken.grad[others].isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("beyond", [False, True], ids=["ordinary", "beyond"])
+def test_scores_at_the_end_of_the_ordinary_range(beyond, dtype):
+    """All signs of the largest scores whose exponentials are taken as they are, and of the next."""
+    end = torch.tensor(ORDINARY, dtype=dtype)
+    end = end.nextafter(2 * end) if beyond else end
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=dtype)] * 4)
+    rest = torch.full((len(signs), WIDE - 5), -1.0, dtype=dtype)
+    u = (torch.cat([signs, rest], -1) * end).requires_grad_()
+    x = torch.arange(len(signs)) % 4
+    each = ld.loss("categorical", reduction="none")(u, x)
+    ld.loss("categorical", reduction="sum")(u, x).backward()
+    losses, slopes = truth(u, x)
+    eps = torch.finfo(dtype).eps
+    for k in range(len(signs)):
+        found = (each[k].item(), *u.grad[k].tolist())
+        for got, want in zip(found, (losses[k], *slopes[k]), strict=True):
+            # The softmax's rounded difference of scores is an exponent of 80.
+            assert abs(got - want) <= (88 if beyond else 8) * eps * abs(want), (k, got, want)
+
+
 def test_the_cases_take_all_ways():
     """Each case's weights fall on its side of what the kernel asks: an underflow, the largest above
-    one half, the mean above a quarter; and of the batches, one is large."""
+    one half, the mean above a quarter; of the batches, one is large; and few classes have ordinary
+    scores and others."""
     assert ROWS * 40 < LARGE <= COPIES * ROWS * 40
-    assert WIDE <= 40
+    assert 5 < WIDE <= 40
+    ordinary = {n: problem(n, 5, torch.float32)[0].abs().max() <= ORDINARY for n in SCORES}
+    assert list(ordinary.values()) == [True, True, False, False, False]
     seen = {}
     for name in SCORES:
         scores, x = problem(name, 40, torch.float32)

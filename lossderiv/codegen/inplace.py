@@ -52,9 +52,11 @@ CPU = "cpu"
 SQUARE_SUM = """
 def square_sum(u):
     if u.is_cpu and u.numel() >= 16384 and u.is_contiguous():
-        wide = u.numel() // len(u) if u.numel() % 1024 else 1024
-        if 64 <= wide <= 2048:
-            lengths = torch.linalg.vector_norm(u.view(-1, wide), dim=1)
+        rows = u if u.dim() == 2 else u.view(len(u), -1)
+        if not 64 <= rows.shape[1] <= 2048 and u.numel() % 1024 == 0:
+            rows = u.view(-1, 1024)
+        if 64 <= rows.shape[1] <= 2048:
+            lengths = torch.linalg.vector_norm(rows, dim=1)
             return torch.dot(lengths, lengths)
     return torch.mul(u, u).sum()
 """.strip("\n")

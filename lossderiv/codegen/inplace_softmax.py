@@ -11,15 +11,36 @@ from lossderiv.codegen.printer import TorchPrinter
 from lossderiv.special_vectors import against_all
 from lossderiv.symbolic.vectors import Others, Placed, Softmax, Surprisal
 
-# 1 - p loses digits only where p is above one half, and there alone -log p is small: of those
+# Of few classes and ordinary scores, the scores' exponentials are the weights but for a factor,
+# and those beside the target's give value and gradient without a difference: log1p(others / own).
+# (They are added by mv, in half the time of sum; autocast, which would round @, leaves it alone.)
+# Else 1 - p loses digits only where p is above one half, and there alone -log p is small: of those
 # rows the other weights are added up; of all where those are many, or looking takes longer. A
 # weight that has underflowed has no log any more: then the scores are asked; and a GPU, which
 # would have to wait for the answer, asks them always. The class axis stays, with length 1, which
 # spares many small operations.
 LARGE, WIDE = 65_536, 32
 """From so many scores, of so many classes, on it pays to look."""
+ORDINARY = 40.0
+"""Scores up to here have exponentials whose quotients neither overflow nor underflow."""
 
-PICKED = f"""
+WEIGHED = f"""
+def weighed(u, at, out):
+    if u.is_cpu and u.numel() > 0 and u.shape[-1] < {WIDE}:
+        least, most = torch.aminmax(u)
+        if -{ORDINARY} <= least.item() and most.item() <= {ORDINARY}:
+            w = torch.exp(u, out=out)
+            own = w.gather(-1, at)
+            rows = w.scatter_(-1, at, torch.zeros_like(own)).reshape(-1, w.shape[-1])
+            others = torch.mv(rows, w.new_ones(w.shape[-1])).reshape(own.shape)
+            log_p = torch.div(others, own).log1p_().neg_()
+            share = own.add_(others).reciprocal_()
+            return log_p, w, share, others.mul_(share).neg_()
+    w = narrow.softmax(u, out=out)
+    log_p, rest = picked(u, w, at)
+    return log_p, w, 1.0, rest
+
+
 def picked(u, w, at):
     p = w.gather(-1, at)
     asked = p.is_cpu and p.numel() > 0
@@ -66,15 +87,16 @@ def softmax_kernel_text(
         return None
     printer = TorchPrinter()
     scores = printer.vector(body, i)
-    s, w, at, q, r = (unused(n, inputs) for n in ("s", "w", "at", "q", "r"))
+    names = (unused(n, inputs) for n in ("s", "w", "at", "log_p", "share", "rest"))
+    s, w, at, log_p, share, rest = names
     into = [unused(f"slope{k}", inputs) for k in range(len(gradients))]
-    loss = f"torch.mul({q}.sum(), -{s})" if reduced else f"{q}.neg().squeeze(-1)"
-    slopes = [f"{w}.scatter_(-1, {at}, {r}){f'.mul_({s})' if reduced else ''}" for _ in gradients]
+    loss = f"torch.mul({log_p}.sum(), -{s})" if reduced else f"{log_p}.neg().squeeze(-1)"
+    by = f" * {s}" if reduced else ""
+    slopes = [f"{w}.mul_({share}{by}).scatter_(-1, {at}, {rest}{by})" for _ in gradients]
     lines = [
         f"def {name}({', '.join([*inputs, s, *(f'{n}=None' for n in into)])}):",
-        f"    {w} = narrow.softmax({', '.join([scores, *(f'out={n}' for n in into)])})",
         f"    {at} = {x}.unsqueeze(-1)",
-        f"    {q}, {r} = picked({scores}, {w}, {at})",
+        f"    {log_p}, {w}, {share}, {rest} = weighed({scores}, {at}, {next(iter(into), None)})",
         f"    return {', '.join([loss, *slopes])},",
     ]
-    return "\n".join(lines), printer.used | {"picked": PICKED}
+    return "\n".join(lines), printer.used | {"weighed": WEIGHED}
