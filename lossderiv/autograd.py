@@ -238,6 +238,7 @@ class Program:
         self.inputs = [*derivation.outputs, str(derivation.density.variable)]
         self.is_vector = derivation.has_vectors
         self.takes_vectors = derivation.density.data.is_vector
+        self.takes_classes = derivation.density.data.shape == "category"
 
     @cached_property
     def node(self) -> Node:

@@ -16,6 +16,8 @@ from lossderiv.autograd import Program
 
 BLOCK = 262_144
 """Elements of a block for each thread: a megabyte in float32."""
+OF_CLASSES = 1_048_576
+"""As many scores of classes: what takes one number for each row costs by the number of blocks."""
 
 
 class Summed(torch.autograd.Function):
@@ -82,7 +84,8 @@ def slopes_with_graph(
 def run(program: Program, outputs: tuple[Tensor, ...], x: Tensor, s: float, slopes: bool):
     """The program's summed kernel on ``(*outputs, x, s)``, block by block where that is faster."""
     kernel, like = program.summed if slopes else program.summed_value, outputs[0]
-    if program.is_compiled or like.numel() <= BLOCK or not like.is_cpu:
+    block = OF_CLASSES if program.takes_classes else BLOCK
+    if program.is_compiled or like.numel() <= block or not like.is_cpu:
         return kernel(*outputs, x, s)
     batch = x.dim() - program.takes_vectors  # axes that tell one event from another
     if batch == 0:
@@ -91,7 +94,7 @@ def run(program: Program, outputs: tuple[Tensor, ...], x: Tensor, s: float, slop
     tensors = (*outputs, x, *into)
     if all(t.is_contiguous() for t in tensors):  # then a block need not be whole rows
         tensors = tuple(t.view(-1, *t.shape[batch:]) for t in tensors)  # but whole events
-    rows = max(1, BLOCK * torch.get_num_threads() * len(tensors[0]) // like.numel())
+    rows = max(1, block * torch.get_num_threads() * len(tensors[0]) // like.numel())
     inputs, total = len(outputs) + 1, 0.0
     for pieces in zip(*(t.split(rows) for t in tensors), strict=True):
         value, *found = kernel(*pieces[:inputs], s, *pieces[inputs:])

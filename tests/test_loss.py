@@ -17,6 +17,7 @@ from scipy import stats
 from torch.autograd import gradcheck, gradgradcheck
 
 import lossderiv as ld
+from lossderiv.eager import BLOCK, OF_CLASSES
 from lossderiv.errors import LossDerivError
 from lossderiv.sampling import SUMMARIES
 
@@ -419,12 +420,15 @@ def test_every_tier_computes_the_same(family):
         torch.testing.assert_close(tower, slopes, **near)
 
 
-def test_large_tensors_are_the_same_in_blocks():
-    outputs, x = drawn("normal", (600_000,), dtype=torch.float32, grad=True)
-    value = ld.loss("normal")(outputs, x)
-    exact = ld.loss("normal", reduction="none")(tuple(o.double() for o in outputs), x.double())
+@pytest.mark.parametrize(("family", "count"), [("normal", 600_000), ("categorical", 400_000)])
+def test_large_tensors_are_the_same_in_blocks(family, count):
+    outputs, x = drawn(family, (count,), dtype=torch.float32, grad=True)
+    assert outputs[0].numel() > (OF_CLASSES if family == "categorical" else 2 * BLOCK)
+    value = ld.loss(family)(outputs, x)
+    wide = x.double() if x.is_floating_point() else x
+    exact = ld.loss(family, reduction="none")(tuple(o.double() for o in outputs), wide)
     torch.testing.assert_close(value.double(), exact.mean(), rtol=1e-6, atol=0)
-    per_element = ld.loss("normal", reduction="none")(outputs, x)
+    per_element = ld.loss(family, reduction="none")(outputs, x)
     torch.testing.assert_close(
         gradients(value, outputs), gradients(per_element.mean(), outputs), rtol=1e-5, atol=1e-12
     )

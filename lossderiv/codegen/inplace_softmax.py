@@ -38,18 +38,25 @@ def weighed(u, at, out):
             return log_p, w, share, others.mul_(share).neg_()
     w = narrow.softmax(u, out=out)
     log_p, rest = picked(u, w, at)
-    return log_p, w, 1.0, rest
+    return log_p, w, None, rest
+
+
+def placed(w, at, share, rest, s):
+    if share is None:
+        return w.scatter_(-1, at, rest).mul_(s)
+    return w.mul_(share.mul_(s)).scatter_(-1, at, rest.mul_(s))
 
 
 def picked(u, w, at):
     p = w.gather(-1, at)
     asked = p.is_cpu and p.numel() > 0
-    if asked and p.amin().item() >= torch.finfo(p.dtype).tiny:
+    least, most = (b.item() for b in torch.aminmax(p)) if asked else (0.0, 1.0)
+    if least >= torch.finfo(p.dtype).tiny:
         log_p = torch.log(p)
     else:
         log_p = u.gather(-1, at) - torch.logsumexp(u, -1, keepdim=True)
     large = asked and w.numel() >= {LARGE} and w.shape[-1] >= {WIDE}
-    if large and p.amax().item() <= 0.5:
+    if large and most <= 0.5:
         return log_p, p.sub_(1.0)
     if not large or p.mean().item() > 0.25:
         others = w.scatter_(-1, at, torch.zeros_like(p)).sum(-1, keepdim=True)
@@ -91,8 +98,8 @@ def softmax_kernel_text(
     s, w, at, log_p, share, rest = names
     into = [unused(f"slope{k}", inputs) for k in range(len(gradients))]
     loss = f"torch.mul({log_p}.sum(), -{s})" if reduced else f"{log_p}.neg().squeeze(-1)"
-    by = f" * {s}" if reduced else ""
-    slopes = [f"{w}.mul_({share}{by}).scatter_(-1, {at}, {rest}{by})" for _ in gradients]
+    by = s if reduced else "1.0"
+    slopes = [f"placed({w}, {at}, {share}, {rest}, {by})" for _ in gradients]
     lines = [
         f"def {name}({', '.join([*inputs, s, *(f'{n}=None' for n in into)])}):",
         f"    {at} = {x}.unsqueeze(-1)",
