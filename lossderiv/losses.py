@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 import sympy as sp
 import torch
 from torch import Tensor, nn
+from torch._C import _are_functorch_transforms_active as functorch_is_active
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 from lossderiv.autograd import Program, inverse_links
 from lossderiv.codegen import source
@@ -160,11 +162,10 @@ class Loss(nn.Module):
         weight 0 is ignored in value and gradient, whatever its target. Where data are vectors,
         along the last axis, an element is a vector, and weights and losses lack that axis.
         """
-        outputs = self._as_tuple(input)
+        outputs = tuple(input) if isinstance(input, (tuple, list)) else (input,)
         if self._event_dims > 1:
             outputs, target = self._as_one_axis(outputs, target)
-        compiling = torch.compiler.is_compiling()
-        if not compiling:
+        if not (compiling := is_compiling()):
             if self._short_way and weight is None and (n := self._plain_events(outputs, target)):
                 s = 1.0 / n if self._is_mean else 1.0
                 return Summed.apply(self._program, s, target, *outputs)
@@ -346,26 +347,24 @@ class Loss(nn.Module):
         The common case, told in half a microsecond. Autocast needs no look, since it leaves these
         types alone.
         """
-        if len(outputs) != self._count:
-            return 0
         try:
-            dtype, shape = outputs[0].dtype, target.shape
-            if target.dtype is not (torch.int64 if self._takes_classes else dtype):
-                return 0
-            if dtype not in KERNEL_TYPES or _transforming(target):
+            if len(outputs) != self._count or _transforming(target):
                 return 0
             if self._is_vector:
                 return self._plain_rows(outputs, target)
+            dtype, shape = target.dtype, target.shape
             for o in outputs:
                 if o.dtype is not dtype or o.shape != shape:
                     return 0
-            return shape.numel()
+            return shape.numel() if dtype in KERNEL_TYPES else 0
         except AttributeError:  # no tensor: the long way says so
             return 0
 
     def _plain_rows(self, outputs: tuple[Tensor, ...], target: Tensor) -> int:
-        """The rest of it where outputs are vectors."""
+        """The same where outputs are vectors."""
         dtype, shape = outputs[0].dtype, target.shape
+        if target.dtype is not (torch.int64 if self._takes_classes else dtype):
+            return 0
         if self._takes_vectors:
             if [o.shape[-1] for o in outputs] != self._widths(shape[-1]):
                 return 0
@@ -375,7 +374,7 @@ class Loss(nn.Module):
                 return 0
             if self._components and o.shape[-1] != self._components:
                 return 0
-        return shape.numel()
+        return shape.numel() if dtype in KERNEL_TYPES else 0
 
     def _check(self, outputs, target, weight) -> None:
         if self.validate is False:
@@ -458,8 +457,4 @@ def _plain(value: sp.Expr) -> float | list[float]:
 
 def _transforming(x: Tensor) -> bool:
     """Whether a torch.func transform or forward mode is at work, or the target wants a slope."""
-    return (
-        torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or x.requires_grad
-    )
+    return functorch_is_active() or forward_ad._current_level >= 0 or x.requires_grad
