@@ -127,7 +127,8 @@ class Loss(nn.Module):
         self._count = len(self.outputs)
         self._is_mean = self.reduction == "mean"
         self._is_summed = self.reduction != "none"
-        self._short_way = self._is_summed and (
+        self._has_short_way = self._is_summed and self._event_dims <= 1
+        self._short_way = self._has_short_way and (
             self.validate is False or (self.validate == "first" and self._seen_first)
         )
 
@@ -163,12 +164,14 @@ class Loss(nn.Module):
         along the last axis, an element is a vector, and weights and losses lack that axis.
         """
         outputs = tuple(input) if isinstance(input, (tuple, list)) else (input,)
+        compiling = is_compiling()
+        short = self._short_way and weight is None and not compiling
+        if short and (n := self._plain_events(outputs, target)):
+            s = 1.0 / n if self._is_mean else 1.0
+            return Summed.apply(self._program, s, target, *outputs)
         if self._event_dims > 1:
             outputs, target = self._as_one_axis(outputs, target)
-        if not (compiling := is_compiling()):
-            if self._short_way and weight is None and (n := self._plain_events(outputs, target)):
-                s = 1.0 / n if self._is_mean else 1.0
-                return Summed.apply(self._program, s, target, *outputs)
+        if not compiling:
             self._check(outputs, target, weight)
         if weight is not None:
             target, outputs = self._mask(outputs, target, weight)
@@ -348,7 +351,12 @@ class Loss(nn.Module):
         types alone.
         """
         try:
-            if len(outputs) != self._count or _transforming(target):
+            if (
+                len(outputs) != self._count
+                or target.requires_grad
+                or functorch_is_active()  # this and the next: _transforming, without the call
+                or forward_ad._current_level >= 0
+            ):
                 return 0
             if self._is_vector:
                 return self._plain_rows(outputs, target)
@@ -392,7 +400,7 @@ class Loss(nn.Module):
         d = self.derivation.density
         check_target(target, d.data, d.name, classes, ignored)
         self._seen_first = True
-        self._short_way = self._is_summed and self.validate == "first"
+        self._short_way = self._has_short_way and self.validate == "first"
 
     def _mask(self, outputs, target, weight):
         """Where the weight is 0, a harmless target and outputs cut from the graph."""
